@@ -1,0 +1,193 @@
+//! The catalog: the user's declaration of queries, commands and what invalidates them.
+//!
+//! One `tidemark.toml`, read by edge and origin alike; the SQL files beside it are the origin's
+//! business. [`Catalog::parse`] accepts only what makes sense as a whole, so that nothing behind
+//! it has to check again.
+
+mod error;
+mod parse;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+pub use error::CatalogError;
+use http::{Method, StatusCode};
+
+use crate::{
+    freshness::Policy,
+    param::{ParamSpecs, Params},
+    scope::Scope,
+};
+
+/// The file name that a catalog has in its folder.
+pub const FILE_NAME: &str = "tidemark.toml";
+
+/// A whole, valid catalog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catalog {
+    /// The named reads.
+    pub queries: BTreeMap<String, Query>,
+    /// The named writes.
+    pub commands: BTreeMap<String, Command>,
+    /// For each table that declares any, the families its rows belong to.
+    pub tables: BTreeMap<String, Vec<FamilySource>>,
+}
+
+/// A named read: path, typed parameters, SQL, freshness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Its name; the view in keys.
+    pub name: String,
+    /// Its path template, e.g. `/org/{org}/dashboard`.
+    pub path: String,
+    /// Its parameters; those that the path names come from there, the others from the query string.
+    pub params: ParamSpecs,
+    /// Its SQL file, relative to the catalog.
+    pub sql: String,
+    /// Every table that the SQL reads.
+    pub reads: Vec<String>,
+    /// The member that narrows some of the tables, if any.
+    pub member: Option<MemberScope>,
+    /// The tables among `reads` that nothing narrows.
+    pub whole_tables: Vec<String>,
+    /// How long an answer may be kept, and how stale it may be.
+    pub policy: Policy,
+    /// What the rows become.
+    pub shape: Shape,
+}
+
+/// A named write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Its name.
+    pub name: String,
+    /// Its HTTP method.
+    pub method: Method,
+    /// Its path template.
+    pub path: String,
+    /// Its parameters; those that the path names come from there, the others from the JSON body.
+    pub params: ParamSpecs,
+    /// Its SQL file, relative to the catalog.
+    pub sql: String,
+    /// The status of its success.
+    pub status: StatusCode,
+    /// What the last statement's rows become.
+    pub shape: Shape,
+}
+
+/// What becomes of the rows of a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// An array of objects, one for each row.
+    Rows,
+    /// The one row as an object; 404 where there is none.
+    Row,
+    /// The single value of the single row, which is JSON already; 404 where there is no row.
+    Json,
+}
+
+/// The family member that a query's answers belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberScope {
+    /// The family's name.
+    pub family: String,
+    /// The parameter that identifies the member.
+    pub param: String,
+}
+
+/// How a table's row tells which member of a family it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FamilySource {
+    /// The family's name.
+    pub family: String,
+    /// The tables to follow along foreign keys, from the row's own; empty for a column of its own.
+    pub via: Vec<String>,
+    /// The column, in the last of those tables, that identifies the member.
+    pub column: String,
+}
+
+/// What a change of a table has to record, and no more: only scopes that some query depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capture {
+    /// Whether a query depends on the table as a whole.
+    pub whole_table: bool,
+    /// The families through which queries depend on its rows.
+    pub families: Vec<FamilySource>,
+}
+
+impl Catalog {
+    /// Reads a catalog; `file` is its name for messages.
+    ///
+    /// # Errors
+    /// The first mistake, with its line and what to write instead.
+    pub fn parse(file: &str, text: &str) -> Result<Self, CatalogError> {
+        parse::catalog(file, text)
+    }
+
+    /// What each table that a query reads has to record when it changes.
+    pub fn captures(&self) -> BTreeMap<&str, Capture> {
+        let mut captures: BTreeMap<&str, Capture> = BTreeMap::new();
+        for query in self.queries.values() {
+            for table in &query.reads {
+                let capture = captures.entry(table).or_default();
+                match query.narrowing(self, table) {
+                    Some(source) if !capture.families.contains(source) => {
+                        capture.families.push(source.clone());
+                    }
+                    Some(_) => {}
+                    None => capture.whole_table = true,
+                }
+            }
+        }
+        captures
+    }
+
+    /// Every scope family that a query uses.
+    pub fn families(&self) -> BTreeSet<&str> {
+        self.queries
+            .values()
+            .filter_map(|query| Some(query.member.as_ref()?.family.as_str()))
+            .collect()
+    }
+
+    /// How long a stamp lives: twice the longest `ttl`, so that no entry outlives its stamps.
+    pub fn stamp_ttl(&self) -> Duration {
+        let longest = self.queries.values().map(|query| query.policy.ttl).max();
+        2 * longest.unwrap_or(Policy::DEFAULT_TTL)
+    }
+}
+
+impl Query {
+    /// Every scope that an answer to these arguments depends on, always in the same order: the
+    /// member, its family, then the tables that neither narrows.
+    pub fn scopes(&self, params: &Params) -> Vec<Scope> {
+        let mut scopes = Vec::with_capacity(self.whole_tables.len() + 2);
+        if let Some(member) = self.identity(params) {
+            scopes.push(member);
+        }
+        if let Some(MemberScope { family, .. }) = &self.member {
+            scopes.push(Scope::Family(family.clone()));
+        }
+        scopes.extend(self.whole_tables.iter().cloned().map(Scope::Table));
+        scopes
+    }
+
+    /// The member that these arguments identify, if the query has a scope.
+    pub fn identity(&self, params: &Params) -> Option<Scope> {
+        let MemberScope { family, param } = self.member.as_ref()?;
+        let id = params.get(param)?;
+        Some(Scope::member(family, id.as_str()))
+    }
+
+    /// How the query's family narrows a table, if it does.
+    fn narrowing<'a>(&self, catalog: &'a Catalog, table: &str) -> Option<&'a FamilySource> {
+        let family = &self.member.as_ref()?.family;
+        let sources = catalog.tables.get(table)?;
+        sources.iter().find(|source| source.family == *family)
+    }
+}
+
+#[cfg(test)]
+mod tests;

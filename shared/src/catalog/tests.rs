@@ -1,0 +1,293 @@
+use super::*;
+use crate::param::Params;
+
+const ERP: &str = r#"
+[query.dashboard]
+path   = "/org/{org}/dashboard"
+params = { org = "int", from = "date", region = "text(32) = all" }
+sql    = "sql/dashboard.sql"
+reads  = ["orders", "order_items", "products"]
+scope  = "org:{org}"
+ttl    = "5m"
+
+[query.products]
+path          = "/products"
+sql           = "sql/products.sql"
+reads         = ["products"]
+max_staleness = "0s"
+
+[command.create_order]
+method = "POST"
+path   = "/org/{org}/orders"
+params = { org = "int", items = [{ product = "int", quantity = "int" }] }
+sql    = "sql/create_order.sql"
+status = 201
+
+[table.orders]
+scope = ["org:{org_id}", "order:{id}"]
+[table.order_items]
+scope = "org:{orders.org_id}"
+"#;
+
+#[test]
+fn scopes_narrow_the_tables_that_carry_the_family() {
+    let catalog = Catalog::parse("tidemark.toml", ERP).unwrap();
+    let query = &catalog.queries["dashboard"];
+    assert_eq!(query.whole_tables, ["products"]);
+    let path_args = [("org".to_owned(), "42".to_owned())];
+    let params = Params::from_target(&query.params, &path_args, "from=2025-01-01").unwrap();
+    let scopes: Vec<_> = query.scopes(&params).iter().map(Scope::to_string).collect();
+    assert_eq!(scopes, ["org:42", "org:*", "products"]);
+    assert_eq!(catalog.stamp_ttl(), Duration::from_secs(600));
+    assert_eq!(catalog.commands["create_order"].status, StatusCode::CREATED);
+}
+
+#[test]
+fn capture_records_only_what_a_query_depends_on() {
+    let catalog = Catalog::parse("tidemark.toml", ERP).unwrap();
+    let captures = catalog.captures();
+    assert!(captures["products"].whole_table);
+    assert!(captures["products"].families.is_empty());
+    assert!(!captures["orders"].whole_table);
+    // No query has the scope order:…, so nothing needs to be recorded for it.
+    assert_eq!(captures["orders"].families.len(), 1);
+    let along = &captures["order_items"].families[0];
+    assert_eq!(
+        (along.via.as_slice(), along.column.as_str()),
+        (["orders".to_owned()].as_slice(), "org_id")
+    );
+}
+
+/// One mistake each: what is replaced, by what, the line it is reported on, and the message.
+const MISTAKES: &[(&str, &str, usize, &str)] = &[
+    (
+        "sql    = \"sql/dashboard.sql\"",
+        "sequel = \"x\"",
+        5,
+        "unknown field `sequel`",
+    ),
+    (
+        "sql    = \"sql/dashboard.sql\"\n",
+        "",
+        2,
+        "missing field `sql`",
+    ),
+    (
+        "[query.dashboard]",
+        "[query.Dashboard]",
+        2,
+        "\"Dashboard\" can't name a query",
+    ),
+    (
+        "[query.dashboard]",
+        "[queries.dashboard]",
+        2,
+        "unknown field `queries`",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "ttl    = \"5 parsecs\"",
+        8,
+        "\"5 parsecs\" is no duration",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "ttl    = \"0s\"",
+        8,
+        "a ttl of zero keeps nothing",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "ttl    = \"1s\"\nmax_staleness = \"2s\"",
+        9,
+        "max_staleness is longer than ttl",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "ttl    = 300",
+        8,
+        "invalid type: integer `300`, expected a string",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "on_change = \"refresh\"",
+        8,
+        "on_change = \"refresh\" is not supported by this version",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "l1 = \"250ms\"",
+        8,
+        "l1 = \"250ms\" is not supported by this version",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "shape = \"xml\"",
+        8,
+        "unknown shape \"xml\"",
+    ),
+    (
+        "org = \"int\", from",
+        "org = \"integer\", from",
+        4,
+        "parameter \"org\": unknown parameter type \"integer\"",
+    ),
+    (
+        "org = \"int\", from",
+        "org = \"int?\", from",
+        3,
+        "the path parameter \"org\" is always there",
+    ),
+    (
+        "org = \"int\", from",
+        "from",
+        3,
+        "the path names {org}, which is not in params",
+    ),
+    (
+        "region = \"text(32) = all\"",
+        "region = \"text(2) = all\"",
+        4,
+        "parameter \"region\": the default \"all\" is not of type text(2)",
+    ),
+    (
+        "region = \"text(32) = all\"",
+        "region = [{ a = \"int\" }]",
+        4,
+        "query parameter \"region\" is a list of records",
+    ),
+    (
+        "region = \"text(32) = all\"",
+        "region = 3",
+        4,
+        "parameter \"region\": a parameter's type is a text",
+    ),
+    (
+        "path   = \"/org/{org}/dashboard\"",
+        "path   = \"org/{org}\"",
+        3,
+        "the path \"org/{org}\" does not begin with /",
+    ),
+    (
+        "path   = \"/org/{org}/dashboard\"",
+        "path   = \"/org//{org}\"",
+        3,
+        "has an empty segment",
+    ),
+    (
+        "path   = \"/org/{org}/dashboard\"",
+        "path   = \"/org/x{org}\"",
+        3,
+        "is neither plain nor one {parameter}",
+    ),
+    (
+        "path   = \"/org/{org}/dashboard\"",
+        "path   = \"/metrics/{org}\"",
+        3,
+        "the path \"/metrics/{org}\" is reserved",
+    ),
+    (
+        "\"products\"]\nscope",
+        "\"products\", \"orders\"]\nscope",
+        6,
+        "reads names \"orders\" twice",
+    ),
+    (
+        "[\"orders\", \"order_items\", \"products\"]",
+        "[]",
+        6,
+        "reads names no table",
+    ),
+    (
+        "\"order_items\", \"products\"]",
+        "\"order_items\", \"pro;ducts\"]",
+        6,
+        "\"pro;ducts\" can't name a table",
+    ),
+    (
+        "scope  = \"org:{org}\"",
+        "scope  = \"org\"",
+        7,
+        "\"org\" is no scope of a query",
+    ),
+    (
+        "scope  = \"org:{org}\"",
+        "scope  = \"org:{organization}\"",
+        7,
+        "the scope names {organization}, which is not in params",
+    ),
+    (
+        "scope  = \"org:{org}\"",
+        "scope  = \"org:{from}\"",
+        7,
+        "a date can't identify a member",
+    ),
+    (
+        "scope  = \"org:{org}\"",
+        "scope  = \"customer:{org}\"",
+        7,
+        "no table in reads belongs to the family \"customer\"",
+    ),
+    (
+        "sql/dashboard.sql",
+        "../dashboard.sql",
+        5,
+        "\"../dashboard.sql\" is no SQL file of this catalog",
+    ),
+    (
+        "method = \"POST\"",
+        "method = \"GET\"",
+        17,
+        "\"GET\" is no method of a command",
+    ),
+    (
+        "status = 201",
+        "status = 404",
+        21,
+        "404 is no status of success",
+    ),
+    (
+        "items = [{ product = \"int\", quantity = \"int\" }]",
+        "items = []",
+        19,
+        "a list of records declares one record",
+    ),
+    (
+        "scope = \"org:{orders.org_id}\"",
+        "scope = \"org:orders.org_id\"",
+        26,
+        "\"org:orders.org_id\" is no scope of a table",
+    ),
+    (
+        "scope = \"org:{orders.org_id}\"",
+        "scope = 7",
+        26,
+        "a table's scope is a text or a list of texts",
+    ),
+    (
+        "[table.order_items]",
+        "[table.order_item]",
+        25,
+        "no query reads the table \"order_item\"",
+    ),
+    (
+        "path          = \"/products\"",
+        "path          = \"/org/{id}/dashboard\"\nparams = { id = \"int\" }",
+        11,
+        "clashes with another",
+    ),
+    ("[table.orders]", "[table.orders", 23, ""),
+];
+
+#[test]
+fn every_mistake_has_its_line_and_its_remedy() {
+    for (from, to, line, message) in MISTAKES {
+        assert!(ERP.contains(from), "the catalog has no {from:?}");
+        let error = Catalog::parse("tidemark.toml", &ERP.replacen(from, to, 1))
+            .expect_err(&format!("{to:?} was accepted"));
+        assert!(error.problem.contains(message), "{to:?}: {error}");
+        assert_eq!(error.line, *line, "{to:?}: {error}");
+        assert!(!error.help.is_empty());
+        assert!(error.to_string().starts_with("tidemark.toml:"));
+    }
+}

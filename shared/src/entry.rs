@@ -1,0 +1,264 @@
+//! The entry: the bytes that Redis holds for one answer.
+//!
+//! ```text
+//! offset  bytes  field (integers little-endian)
+//!      0      2  magic "TM"
+//!      2      1  version
+//!      3      1  encoding of the body (0 = identity)
+//!      4      8  XXH3-64 of everything else
+//!     12      2  HTTP status
+//!     14     16  digest of the key
+//!     30      8  epoch
+//!     38     16  witness of the stamps
+//!     54      8  as_of, ms since the Unix epoch, database's clock
+//!     62      8  fresh_until, ms since the Unix epoch, filler's clock
+//!     70     16  digest behind the ETag
+//!     86      …  body
+//! ```
+//!
+//! Whatever is truncated, corrupted, of another version or of another key does not decode: it is
+//! a miss, never an answer (invariant I6). The checksum guards against accidents, not against
+//! somebody who may write to this Redis.
+//!
+//! History of the format: 1 – the first.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{digest::Digest, etag::ETag, key::Key, stamp::Witness, tidemark::Epoch};
+
+/// The version of the format that this code writes, and the only one that it reads.
+pub const VERSION: u8 = 1;
+
+/// Length of the header in bytes: the cost of an entry beyond its body.
+pub const HEADER_LEN: usize = 86;
+
+const MAGIC: [u8; 2] = *b"TM";
+const CHECKSUM_AT: usize = 4;
+const CHECKED_FROM: usize = CHECKSUM_AT + 8;
+
+/// How the body's bytes are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// As they are.
+    Identity,
+}
+
+impl Encoding {
+    const fn to_byte(self) -> u8 {
+        match self {
+            Self::Identity => 0,
+        }
+    }
+
+    const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Identity),
+            _ => None,
+        }
+    }
+}
+
+/// A cached answer with what is needed to judge it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// How the body is encoded.
+    pub encoding: Encoding,
+    /// The answer's HTTP status.
+    pub status: u16,
+    /// The epoch in which the stamps were observed.
+    pub epoch: Epoch,
+    /// The stamps that were observed before the origin was asked.
+    pub witness: Witness,
+    /// When the origin's answer was true, in ms since the Unix epoch by the database's clock.
+    pub as_of_ms: i64,
+    /// When the ttl ends, in ms since the Unix epoch by the filler's clock.
+    pub fresh_until_ms: i64,
+    /// The answer's entity tag.
+    pub etag: ETag,
+    /// The answer's body.
+    pub body: Bytes,
+}
+
+/// Why some bytes are no entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// Shorter than a header.
+    #[error("truncated")]
+    Truncated,
+    /// Not Tidemark's.
+    #[error("not an entry")]
+    Magic,
+    /// Written by another version.
+    #[error("of version {0}")]
+    Version(u8),
+    /// The checksum does not hold.
+    #[error("corrupt")]
+    Checksum,
+    /// In an encoding that this version does not know.
+    #[error("in unknown encoding {0}")]
+    Encoding(u8),
+    /// Stored under a key that is not its own.
+    #[error("of another key")]
+    Key,
+}
+
+impl Entry {
+    /// The bytes to store under `key`.
+    pub fn encode(&self, key: &Key) -> Vec<u8> {
+        let mut bytes = BytesMut::with_capacity(HEADER_LEN + self.body.len());
+        bytes.put_slice(&MAGIC);
+        bytes.put_u8(VERSION);
+        bytes.put_u8(self.encoding.to_byte());
+        bytes.put_u64_le(0);
+        bytes.put_u16_le(self.status);
+        bytes.put_slice(&key_digest(key).to_bytes());
+        bytes.put_u64_le(self.epoch.token());
+        bytes.put_slice(&self.witness.digest().to_bytes());
+        bytes.put_i64_le(self.as_of_ms);
+        bytes.put_i64_le(self.fresh_until_ms);
+        bytes.put_slice(&self.etag.digest().to_bytes());
+        bytes.put_slice(&self.body);
+        let checksum = checksum(&bytes);
+        bytes[CHECKSUM_AT..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
+        bytes.into()
+    }
+
+    /// Reads what is stored under `key`; the body shares the bytes.
+    ///
+    /// # Errors
+    /// The bytes are anything but an intact entry of this version and this key.
+    pub fn decode(bytes: &Bytes, key: &Key) -> Result<Self, EntryError> {
+        if bytes.len() < HEADER_LEN {
+            return Err(EntryError::Truncated);
+        }
+        let mut header = &bytes[..HEADER_LEN];
+        if header.get_u8() != MAGIC[0] || header.get_u8() != MAGIC[1] {
+            return Err(EntryError::Magic);
+        }
+        let version = header.get_u8();
+        if version != VERSION {
+            return Err(EntryError::Version(version));
+        }
+        let encoding = header.get_u8();
+        if header.get_u64_le() != checksum(bytes) {
+            return Err(EntryError::Checksum);
+        }
+        let encoding = Encoding::from_byte(encoding).ok_or(EntryError::Encoding(encoding))?;
+        let status = header.get_u16_le();
+        if take_digest(&mut header) != key_digest(key) {
+            return Err(EntryError::Key);
+        }
+        Ok(Self {
+            encoding,
+            status,
+            epoch: Epoch::new(header.get_u64_le()),
+            witness: Witness::from_digest(take_digest(&mut header)),
+            as_of_ms: header.get_i64_le(),
+            fresh_until_ms: header.get_i64_le(),
+            etag: ETag::from_digest(take_digest(&mut header)),
+            body: bytes.slice(HEADER_LEN..),
+        })
+    }
+}
+
+fn key_digest(key: &Key) -> Digest {
+    Digest::of(key.as_str().as_bytes())
+}
+
+fn take_digest(header: &mut &[u8]) -> Digest {
+    let mut digest = [0; Digest::LEN];
+    header.copy_to_slice(&mut digest);
+    Digest::from_bytes(digest)
+}
+
+/// Covers everything but itself.
+fn checksum(bytes: &[u8]) -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(&bytes[..CHECKSUM_AT]);
+    hash.update(&bytes[CHECKED_FROM..]);
+    hash.digest()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(crate) fn key(text: &str) -> Key {
+        let catalog =
+            format!("[query.{text}]\npath = \"/\"\nsql = \"q.sql\"\nreads = [\"orders\"]");
+        let catalog = crate::catalog::Catalog::parse("t.toml", &catalog).unwrap();
+        let query = &catalog.queries[text];
+        let params = crate::param::Params::from_target(&query.params, &[], "").unwrap();
+        Key::of(query, &params)
+    }
+
+    prop_compose! {
+        fn entries()(
+            status in any::<u16>(),
+            epoch in any::<u64>(),
+            witness in any::<[u8; 16]>(),
+            as_of_ms in any::<i64>(),
+            fresh_until_ms in any::<i64>(),
+            body in prop::collection::vec(any::<u8>(), 0..200),
+        ) -> Entry {
+            Entry {
+                encoding: Encoding::Identity,
+                status,
+                epoch: Epoch::new(epoch),
+                witness: Witness::from_digest(Digest::from_bytes(witness)),
+                as_of_ms,
+                fresh_until_ms,
+                etag: ETag::of(&body),
+                body: body.into(),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn i6_an_entry_reads_back(entry in entries()) {
+            let bytes = Bytes::from(entry.encode(&key("a")));
+            prop_assert_eq!(bytes.len(), HEADER_LEN + entry.body.len());
+            prop_assert_eq!(Entry::decode(&bytes, &key("a")), Ok(entry));
+        }
+
+        #[test]
+        fn i6_an_entry_of_another_key_is_none(entry in entries()) {
+            let bytes = Bytes::from(entry.encode(&key("a")));
+            prop_assert_eq!(Entry::decode(&bytes, &key("b")), Err(EntryError::Key));
+        }
+
+        #[test]
+        fn i6_mutated_bytes_are_no_other_entry(
+            entry in entries(),
+            at in any::<prop::sample::Index>(),
+            flip in 1u8..,
+        ) {
+            let mut bytes = entry.encode(&key("a"));
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            prop_assert!(Entry::decode(&bytes.into(), &key("a")).is_err());
+        }
+
+        #[test]
+        fn i6_truncated_or_extended_bytes_are_no_entry(
+            entry in entries(),
+            cut in any::<prop::sample::Index>(),
+            tail in prop::collection::vec(any::<u8>(), 1..20),
+        ) {
+            let whole = entry.encode(&key("a"));
+            let cut = whole[..cut.index(whole.len())].to_vec();
+            prop_assert!(Entry::decode(&cut.into(), &key("a")).is_err());
+            let extended = [whole, tail].concat();
+            prop_assert!(Entry::decode(&extended.into(), &key("a")).is_err());
+        }
+
+        #[test]
+        fn i6_random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(Entry::decode(&bytes.into(), &key("a")).is_err());
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Filling: what may be stored, and the only way to make it.
+//!
+//! An answer may be stored only under stamps that were observed *before* the origin was asked.
+//! The types say so: [`Permit`] comes from an [`Observation`](crate::freshness::Observation)
+//! alone, [`Sealed`] from a permit alone, and edge and origin store nothing but a `Sealed`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{
+    entry::{Encoding, Entry},
+    etag::ETag,
+    freshness::Policy,
+    key::Key,
+    stamp::Witness,
+    tidemark::Epoch,
+};
+
+/// The right to store one answer, made of what was observed before the origin was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    key: Key,
+    epoch: Epoch,
+    witness: Witness,
+}
+
+/// An answer of the origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// A moment, in ms since the Unix epoch by the database's clock, not after the SQL's snapshot.
+    pub as_of_ms: i64,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// An entry, ready to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    key: Key,
+    bytes: Vec<u8>,
+    life: Duration,
+}
+
+impl Permit {
+    pub(crate) fn grant(key: &Key, epoch: Epoch, witness: Witness) -> Self {
+        Self {
+            key: key.clone(),
+            epoch,
+            witness,
+        }
+    }
+
+    /// What the permit's stamps come to; loads under the same witness may be shared.
+    pub const fn witness(&self) -> Witness {
+        self.witness
+    }
+
+    /// Makes the entry of an answer that was asked for after this permit was granted.
+    /// `now_ms` is the filler's clock, in ms since the Unix epoch.
+    pub fn seal(&self, policy: &Policy, answer: &Answer, now_ms: i64) -> Sealed {
+        let entry = Entry {
+            encoding: Encoding::Identity,
+            status: answer.status,
+            epoch: self.epoch,
+            witness: self.witness,
+            as_of_ms: answer.as_of_ms,
+            fresh_until_ms: now_ms.saturating_add(policy.ttl_ms()),
+            etag: ETag::of(&answer.body),
+            body: answer.body.clone(),
+        };
+        Sealed {
+            key: self.key.clone(),
+            bytes: entry.encode(&self.key),
+            life: policy.ttl,
+        }
+    }
+}
+
+impl Sealed {
+    /// Where it belongs.
+    pub const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// What is stored.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How long Redis shall keep it.
+    pub const fn life(&self) -> Duration {
+        self.life
+    }
+
+    /// The parts, to be stored without a copy.
+    pub fn into_parts(self) -> (Key, Vec<u8>, Duration) {
+        (self.key, self.bytes, self.life)
+    }
+}

@@ -1,0 +1,398 @@
+//! The one decision that everything else serves: may this cached answer be given to this client?
+//!
+//! # Why a fresh entry is proven
+//!
+//! The relay stamps every scope that a commit touched *before* it writes a tidemark whose `as_of`
+//! covers that commit. A filler reads the stamps *before* it asks the origin. So if the entry's
+//! stamps are still the current ones next to a tidemark `W`, no commit visible at `W` touched its
+//! scopes after the stamps were read, and the answer was read later than that: it reflects every
+//! commit visible at `W` (invariant I1). That `W` is at most `max_staleness` old gives I2.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{
+    entry::Entry,
+    fill::Permit,
+    key::Key,
+    outcome::Outcome,
+    scope::Scope,
+    stamp::{Stamp, Witness},
+    tidemark::Tidemark,
+};
+
+/// How fresh a query's answers have to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How long an answer may be kept.
+    pub ttl: Duration,
+    /// The promise: how far an answer may lag behind the database. Zero means never cached.
+    pub max_staleness: Duration,
+}
+
+impl Policy {
+    /// The `ttl` of a query that declares none.
+    pub const DEFAULT_TTL: Duration = Duration::from_secs(5 * 60);
+
+    /// The `max_staleness` of a query that declares none.
+    pub const DEFAULT_MAX_STALENESS: Duration = Duration::from_secs(1);
+
+    /// The longest duration that a catalog may declare.
+    pub const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+    /// Whether answers may be cached at all.
+    pub const fn is_cacheable(&self) -> bool {
+        !self.max_staleness.is_zero()
+    }
+
+    /// `ttl` in ms.
+    pub fn ttl_ms(&self) -> i64 {
+        millis(self.ttl)
+    }
+
+    /// `max_staleness` in ms.
+    pub fn max_staleness_ms(&self) -> i64 {
+        millis(self.max_staleness)
+    }
+}
+
+/// What one `MGET` saw of the keys that govern an answer, all at the same moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// The tidemark, if there was a legible one.
+    pub tidemark: Option<Tidemark>,
+    /// The stamps in the order of the scopes; `None` where one was missing or illegible.
+    pub stamps: Vec<Option<Stamp>>,
+}
+
+impl Observation {
+    /// What a reply holds: the tidemark's value, then each stamp's.
+    pub fn read<'a>(
+        tidemark: Option<&[u8]>,
+        stamps: impl IntoIterator<Item = Option<&'a [u8]>>,
+    ) -> Self {
+        Self {
+            tidemark: tidemark.and_then(Tidemark::parse),
+            stamps: stamps
+                .into_iter()
+                .map(|bytes| bytes.and_then(Stamp::parse))
+                .collect(),
+        }
+    }
+
+    /// The places of the scopes that have no stamp.
+    pub fn missing(&self) -> impl Iterator<Item = usize> {
+        self.stamps
+            .iter()
+            .enumerate()
+            .filter_map(|(place, stamp)| stamp.is_none().then_some(place))
+    }
+
+    /// The witness of the stamps, if all are there.
+    pub fn witness(&self, scopes: &[Scope]) -> Option<Witness> {
+        Witness::of(scopes, &self.stamps)
+    }
+
+    /// Whether the tidemark proves everything up to `at_least`, if the request demands that.
+    pub fn covers(&self, at_least_ms: Option<i64>) -> bool {
+        at_least_ms.is_none_or(|at_least| {
+            self.tidemark
+                .is_some_and(|tidemark| tidemark.as_of >= at_least)
+        })
+    }
+
+    /// The right to store what the origin is asked for after this observation; `None` where a
+    /// stamp or the tidemark's epoch is missing, since such an entry could never be proven.
+    pub fn permit(&self, key: &Key, scopes: &[Scope]) -> Option<Permit> {
+        Some(Permit::grant(
+            key,
+            self.tidemark?.epoch,
+            self.witness(scopes)?,
+        ))
+    }
+}
+
+/// What a request asks for and what it insists on.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<'a> {
+    /// Where the answer would be cached.
+    pub key: &'a Key,
+    /// The scopes that it depends on.
+    pub scopes: &'a [Scope],
+    /// The query's policy.
+    pub policy: Policy,
+    /// The request's `Tidemark-At-Least`, in ms since the Unix epoch by the database's clock.
+    pub at_least_ms: Option<i64>,
+}
+
+/// The decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The answer is proven: serve it.
+    Fresh {
+        /// The answer.
+        entry: Entry,
+        /// When it was proven true: the tidemark's `as_of`.
+        proven_at_ms: i64,
+    },
+    /// Ask the origin; the outcome says why.
+    Fill(Outcome),
+}
+
+/// Decides whether what is cached may be served (design §5.4).
+///
+/// `now_ms` is the edge's clock, in ms since the Unix epoch. The answer is fresh only if all of
+/// these hold, and the first that does not is the outcome:
+///
+/// 1. the entry is there, intact, of this version and this key;
+/// 2. there is a tidemark, and the entry is of its epoch;
+/// 3. every scope has a stamp, and the entry was filled under exactly these;
+/// 4. its ttl has not ended;
+/// 5. the tidemark is at most `max_staleness` old;
+/// 6. the tidemark is not before the request's `Tidemark-At-Least`.
+pub fn decide(
+    demand: &Demand<'_>,
+    entry: Option<&Bytes>,
+    observed: &Observation,
+    now_ms: i64,
+) -> Verdict {
+    match prove(demand, entry, observed, now_ms) {
+        Ok((entry, proven_at_ms)) => Verdict::Fresh {
+            entry,
+            proven_at_ms,
+        },
+        Err(outcome) => Verdict::Fill(outcome),
+    }
+}
+
+fn prove(
+    demand: &Demand<'_>,
+    entry: Option<&Bytes>,
+    observed: &Observation,
+    now_ms: i64,
+) -> Result<(Entry, i64), Outcome> {
+    if !demand.policy.is_cacheable() {
+        return Err(Outcome::Uncacheable);
+    }
+    let entry = entry.ok_or(Outcome::Miss)?;
+    let entry = Entry::decode(entry, demand.key).map_err(|_| Outcome::Corrupt)?;
+    let tidemark = observed.tidemark.ok_or(Outcome::Unproven)?;
+    if entry.epoch != tidemark.epoch {
+        return Err(Outcome::Epoch);
+    }
+    let witness = observed.witness(demand.scopes).ok_or(Outcome::Unstamped)?;
+    if entry.witness != witness {
+        return Err(Outcome::Changed);
+    }
+    if now_ms >= entry.fresh_until_ms {
+        return Err(Outcome::Expired);
+    }
+    if now_ms.saturating_sub(tidemark.as_of) > demand.policy.max_staleness_ms() {
+        return Err(Outcome::Unproven);
+    }
+    if !observed.covers(demand.at_least_ms) {
+        return Err(Outcome::AtLeast);
+    }
+    Ok((entry, tidemark.as_of))
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{entry::tests::key, event::EventId, fill::Answer, tidemark::Epoch};
+
+    const NOW: i64 = 1_763_863_200_000;
+    const POLICY: Policy = Policy {
+        ttl: Duration::from_secs(300),
+        max_staleness: Duration::from_secs(1),
+    };
+
+    /// Each field breaks one condition of §5.4.
+    #[derive(Clone, Debug, Default)]
+    struct Broken {
+        absent: bool,
+        corrupt: bool,
+        other_key: bool,
+        no_tidemark: bool,
+        epoch: bool,
+        stamp_missing: bool,
+        stamp_changed: bool,
+        expired: bool,
+        tidemark_old: bool,
+        at_least_later: bool,
+        uncacheable: bool,
+    }
+
+    fn judge(broken: &Broken) -> Verdict {
+        let scopes = [Scope::member("org", "42"), Scope::Family("org".into())];
+        let tidemark = |epoch, as_of| Tidemark {
+            term: 1,
+            epoch: Epoch::new(epoch),
+            as_of,
+            event: EventId { term: 1, seq: 1 },
+        };
+        let stamps = vec![Some(Stamp::new(NOW, 1)), Some(Stamp::new(NOW, 2))];
+        let filled_under = Observation {
+            tidemark: Some(tidemark(7, NOW - 90)),
+            stamps: stamps.clone(),
+        };
+        let stored_as = if broken.other_key { key("b") } else { key("a") };
+        let filled_at = if broken.expired {
+            NOW - POLICY.ttl_ms()
+        } else {
+            NOW - 80
+        };
+        let sealed = filled_under.permit(&stored_as, &scopes).unwrap().seal(
+            &POLICY,
+            &Answer {
+                status: 200,
+                as_of_ms: NOW - 85,
+                body: Bytes::from_static(b"{}"),
+            },
+            filled_at,
+        );
+        let mut bytes = sealed.bytes().to_vec();
+        if broken.corrupt {
+            bytes[90 % sealed.bytes().len()] ^= 1;
+        }
+        let bytes = Bytes::from(bytes);
+
+        let age = POLICY.max_staleness_ms() + i64::from(broken.tidemark_old);
+        let mut observed = Observation {
+            tidemark: (!broken.no_tidemark)
+                .then(|| tidemark(7 + u64::from(broken.epoch), NOW - age)),
+            stamps,
+        };
+        if broken.stamp_missing {
+            observed.stamps[0] = None;
+        }
+        if broken.stamp_changed {
+            observed.stamps[1] = Some(Stamp::new(NOW, 3));
+        }
+        let key = key("a");
+        let demand = Demand {
+            key: &key,
+            scopes: &scopes,
+            policy: Policy {
+                max_staleness: if broken.uncacheable {
+                    Duration::ZERO
+                } else {
+                    POLICY.max_staleness
+                },
+                ..POLICY
+            },
+            at_least_ms: Some(NOW - age + i64::from(broken.at_least_later)),
+        };
+        decide(&demand, (!broken.absent).then_some(&bytes), &observed, NOW)
+    }
+
+    #[test]
+    fn i1_each_broken_condition_has_its_outcome() {
+        let whole = Broken::default();
+        assert!(
+            matches!(judge(&whole), Verdict::Fresh { proven_at_ms, .. } if proven_at_ms == NOW - 1_000)
+        );
+        for (broken, outcome) in [
+            (
+                Broken {
+                    uncacheable: true,
+                    ..whole.clone()
+                },
+                Outcome::Uncacheable,
+            ),
+            (
+                Broken {
+                    absent: true,
+                    ..whole.clone()
+                },
+                Outcome::Miss,
+            ),
+            (
+                Broken {
+                    corrupt: true,
+                    ..whole.clone()
+                },
+                Outcome::Corrupt,
+            ),
+            (
+                Broken {
+                    other_key: true,
+                    ..whole.clone()
+                },
+                Outcome::Corrupt,
+            ),
+            (
+                Broken {
+                    no_tidemark: true,
+                    ..whole.clone()
+                },
+                Outcome::Unproven,
+            ),
+            (
+                Broken {
+                    epoch: true,
+                    ..whole.clone()
+                },
+                Outcome::Epoch,
+            ),
+            (
+                Broken {
+                    stamp_missing: true,
+                    ..whole.clone()
+                },
+                Outcome::Unstamped,
+            ),
+            (
+                Broken {
+                    stamp_changed: true,
+                    ..whole.clone()
+                },
+                Outcome::Changed,
+            ),
+            (
+                Broken {
+                    expired: true,
+                    ..whole.clone()
+                },
+                Outcome::Expired,
+            ),
+            (
+                Broken {
+                    tidemark_old: true,
+                    ..whole.clone()
+                },
+                Outcome::Unproven,
+            ),
+            (
+                Broken {
+                    at_least_later: true,
+                    ..whole.clone()
+                },
+                Outcome::AtLeast,
+            ),
+        ] {
+            assert_eq!(judge(&broken), Verdict::Fill(outcome), "{broken:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn i1_fresh_only_if_every_condition_holds(flags in any::<[bool; 11]>()) {
+            let [absent, corrupt, other_key, no_tidemark, epoch, stamp_missing, stamp_changed,
+                 expired, tidemark_old, at_least_later, uncacheable] = flags;
+            let broken = Broken {
+                absent, corrupt, other_key, no_tidemark, epoch, stamp_missing, stamp_changed,
+                expired, tidemark_old, at_least_later, uncacheable,
+            };
+            let any_broken = flags.contains(&true);
+            prop_assert_eq!(any_broken, matches!(judge(&broken), Verdict::Fill(_)));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Names in Redis: keys of answers, stamps, the tidemark and the event channel.
+
+use std::fmt;
+
+use crate::{
+    catalog::Query,
+    digest::Digest,
+    param::{Params, Value},
+    scope::Scope,
+};
+
+/// Where one answer is cached, without the deployment's prefix:
+/// `{org:42}:dashboard:9f86d081…`, or `{products}:products` where no member identifies it.
+///
+/// The braces are a literal hash tag (Redis Cluster specification, "Hash tags"), so that all of
+/// one member lands in one slot. What identifies the member is readable; every other argument is
+/// only part of a digest, so that neither `MONITOR` nor a dump shows raw values and the length is
+/// bounded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(String);
+
+impl Key {
+    /// The key of a query's answer to these arguments.
+    pub fn of(query: &Query, params: &Params) -> Self {
+        let namespace = query
+            .identity(params)
+            .map_or_else(|| query.name.clone(), |member| member.to_string());
+        let identity = query.member.as_ref().map(|member| member.param.as_str());
+        let mut others = params
+            .iter()
+            .filter(|(name, _)| Some(*name) != identity)
+            .peekable();
+        if others.peek().is_none() {
+            return Self(format!("{{{namespace}}}:{}", query.name));
+        }
+        let hash = Digest::of_fields(
+            others
+                .flat_map(|(name, value)| [Some(name), value.map(Value::as_str)])
+                .map(|field| field.map(str::as_bytes)),
+        );
+        Self(format!("{{{namespace}}}:{}:{hash}", query.name))
+    }
+
+    /// The key's text, without the deployment's prefix.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// All names of one deployment in Redis: everything begins with its prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyspace {
+    prefix: String,
+}
+
+impl Keyspace {
+    /// The prefix where none is configured.
+    pub const DEFAULT_PREFIX: &'static str = "tm:";
+
+    /// A keyspace with this prefix, which is used as it is.
+    pub fn new(prefix: impl Into<String>) -> Self {
+        Self {
+            prefix: prefix.into(),
+        }
+    }
+
+    /// The name of an entry.
+    pub fn entry(&self, key: &Key) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// The name of a scope's stamp, e.g. `tm:{org:42}`.
+    pub fn stamp(&self, scope: &Scope) -> String {
+        format!("{}{{{scope}}}", self.prefix)
+    }
+
+    /// The name of the tidemark.
+    pub fn tidemark(&self) -> String {
+        format!("{}tidemark", self.prefix)
+    }
+
+    /// The pub/sub channel of the relay's events.
+    pub fn events(&self) -> String {
+        format!("{}events", self.prefix)
+    }
+}
+
+impl Default for Keyspace {
+    fn default() -> Self {
+        Self::new(Self::DEFAULT_PREFIX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::catalog::Catalog;
+
+    const CATALOG: &str = r#"
+        [query.dashboard]
+        path = "/org/{org}/dashboard"
+        params = { org = "int", a = "int?", b = "text?", c = "text = x" }
+        sql = "dashboard.sql"
+        reads = ["orders", "products"]
+        scope = "org:{org}"
+
+        [query.products]
+        path = "/products"
+        sql = "products.sql"
+        reads = ["products"]
+
+        [table.orders]
+        scope = "org:{org_id}"
+    "#;
+
+    fn key(query: &str, path_args: &[(&str, &str)], query_string: &str) -> Key {
+        let catalog = Catalog::parse("t.toml", CATALOG).unwrap();
+        let query = &catalog.queries[query];
+        let path_args: Vec<_> = path_args
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect();
+        let params = Params::from_target(&query.params, &path_args, query_string).unwrap();
+        Key::of(query, &params)
+    }
+
+    #[test]
+    fn keys_are_readable_and_hide_arguments() {
+        let dashboard = key("dashboard", &[("org", "042")], "b=secret");
+        assert!(dashboard.as_str().starts_with("{org:42}:dashboard:"));
+        assert!(!dashboard.as_str().contains("secret"));
+        assert_eq!(key("products", &[], "").as_str(), "{products}:products");
+    }
+
+    #[test]
+    fn an_entry_and_a_stamp_never_share_a_name() {
+        let keyspace = Keyspace::default();
+        let entry = keyspace.entry(&key("products", &[], ""));
+        assert_ne!(entry, keyspace.stamp(&Scope::Table("products".into())));
+        assert_eq!(keyspace.stamp(&Scope::member("org", "42")), "tm:{org:42}");
+        assert_eq!(keyspace.tidemark(), "tm:tidemark");
+    }
+
+    fn query_string(args: &BTreeMap<&str, Option<String>>) -> String {
+        let pairs: Vec<_> = args
+            .iter()
+            .filter_map(|(name, value)| Some((name, value.as_ref()?)))
+            .map(|(name, value)| {
+                use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+                format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
+            })
+            .collect();
+        pairs.join("&")
+    }
+
+    fn arguments() -> impl Strategy<Value = (i8, Option<i8>, Option<String>, String)> {
+        (
+            any::<i8>(),
+            prop::option::of(any::<i8>()),
+            prop::option::of("[ab:{}*%]{0,3}"),
+            "[ax:{}]{0,2}",
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_equal_exactly_when_the_arguments_are(one in arguments(), other in arguments()) {
+            let of = |(org, a, b, c): &(i8, Option<i8>, Option<String>, String)| {
+                let args = BTreeMap::from([
+                    ("a", a.map(|a| a.to_string())),
+                    ("b", b.clone()),
+                    ("c", Some(c.clone())),
+                ]);
+                key("dashboard", &[("org", &org.to_string())], &query_string(&args))
+            };
+            prop_assert_eq!(one == other, of(&one) == of(&other));
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Every decision that Tidemark's edge and origin have to agree on, and no I/O.
+//!
+//! A request flows one way through these modules, and each step is a pure function:
+//!
+//! ```text
+//! request ──► route ──► param ──► key + scope ──► freshness ──► fill ──► entry
+//!            (catalog)                           (stamp, tidemark)
+//! ```
+//!
+//! - [`catalog`] is what the user declares; everything else follows from it.
+//! - [`route`] and [`param`] turn a request into a query and its canonical parameters.
+//! - [`key`] names the cached answer, [`scope`] what invalidates it.
+//! - [`stamp`], [`tidemark`] and [`event`] are what the relay writes and publishes.
+//! - [`freshness`] decides whether a cached [`entry`] may be served;
+//!   [`fill`] is the only way to make a new one; [`flight`] says who may share a load.
+//! - [`outcome`] and [`problem`] are what the client is told.
+//!
+//! Time is always a parameter, in milliseconds since the Unix epoch; randomness likewise.
+//! The same code runs natively in the origin and as WebAssembly in the edge.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod catalog;
+pub mod digest;
+pub mod entry;
+pub mod etag;
+pub mod event;
+pub mod fill;
+pub mod flight;
+pub mod freshness;
+pub mod header;
+pub mod key;
+pub mod outcome;
+pub mod param;
+pub mod problem;
+pub mod route;
+pub mod scope;
+pub mod stamp;
+pub mod tidemark;

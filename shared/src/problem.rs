@@ -1,0 +1,233 @@
+//! What a client is told when something is wrong: `application/problem+json` (RFC 9457).
+//!
+//! Each kind has a stable `type`. Text from inside (SQL, addresses, drivers) never gets in here:
+//! `detail` is either written in this code or speaks of the client's own request.
+
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::{param::ParamError, route::RouteError};
+
+/// The media type of a problem.
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// The kinds of problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The request can't be read.
+    MalformedRequest,
+    /// A parameter is unknown, missing, repeated or not of its type.
+    InvalidParameter,
+    /// A command's body is no JSON object.
+    InvalidBody,
+    /// No query or command has this path.
+    UnknownPath,
+    /// The query or command found no row.
+    NoRow,
+    /// The path does not take this method.
+    MethodNotAllowed,
+    /// A unique constraint is violated.
+    Conflict,
+    /// The body is larger than permitted.
+    BodyTooLarge,
+    /// The path and query string are longer than permitted.
+    UriTooLong,
+    /// The body is not declared as JSON.
+    UnsupportedMediaType,
+    /// A foreign-key, check, not-null or value constraint is violated.
+    Unprocessable,
+    /// A defect of the service or of the catalog's SQL; the log says more.
+    Internal,
+    /// The edge can't reach the origin, or got nonsense from it.
+    BadGateway,
+    /// The service can't take more at the moment.
+    Unavailable,
+    /// The origin or the database took too long.
+    Timeout,
+}
+
+impl Kind {
+    /// Every kind, for documentation.
+    pub const ALL: [Self; 15] = [
+        Self::MalformedRequest,
+        Self::InvalidParameter,
+        Self::InvalidBody,
+        Self::UnknownPath,
+        Self::NoRow,
+        Self::MethodNotAllowed,
+        Self::Conflict,
+        Self::BodyTooLarge,
+        Self::UriTooLong,
+        Self::UnsupportedMediaType,
+        Self::Unprocessable,
+        Self::Internal,
+        Self::BadGateway,
+        Self::Unavailable,
+        Self::Timeout,
+    ];
+
+    /// Its stable name, the last part of `type`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MalformedRequest => "malformed-request",
+            Self::InvalidParameter => "invalid-parameter",
+            Self::InvalidBody => "invalid-body",
+            Self::UnknownPath => "unknown-path",
+            Self::NoRow => "no-row",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::Conflict => "conflict",
+            Self::BodyTooLarge => "body-too-large",
+            Self::UriTooLong => "uri-too-long",
+            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::Unprocessable => "unprocessable",
+            Self::Internal => "internal",
+            Self::BadGateway => "bad-gateway",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// Its HTTP status.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::MalformedRequest | Self::InvalidParameter | Self::InvalidBody => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::UnknownPath | Self::NoRow => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::BadGateway => StatusCode::BAD_GATEWAY,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::MalformedRequest => "The request can't be read",
+            Self::InvalidParameter => "A parameter is wrong",
+            Self::InvalidBody => "The body is no JSON object",
+            Self::UnknownPath => "Unknown path",
+            Self::NoRow => "No such thing",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::Conflict => "It exists already",
+            Self::BodyTooLarge => "The body is too large",
+            Self::UriTooLong => "The request's address is too long",
+            Self::UnsupportedMediaType => "The body is not declared as JSON",
+            Self::Unprocessable => "The data does not allow this",
+            Self::Internal => "Internal error",
+            Self::BadGateway => "The origin can't be reached",
+            Self::Unavailable => "Temporarily unavailable",
+            Self::Timeout => "It took too long",
+        }
+    }
+}
+
+/// A problem to tell a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Its kind.
+    pub kind: Kind,
+    /// What exactly, in a sentence for the client's developer.
+    pub detail: String,
+    /// The parameter concerned.
+    pub parameter: Option<String>,
+    /// The value of the `Allow` header that a 405 must have.
+    pub allow: Option<String>,
+}
+
+impl Problem {
+    /// A problem of this kind.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            parameter: None,
+            allow: None,
+        }
+    }
+
+    /// The body.
+    pub fn to_json(&self) -> String {
+        #[derive(Serialize)]
+        struct Members<'a> {
+            r#type: String,
+            title: &'a str,
+            status: u16,
+            detail: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            parameter: Option<&'a str>,
+        }
+        let members = Members {
+            r#type: format!("urn:tidemark:problem:{}", self.kind.name()),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: &self.detail,
+            parameter: self.parameter.as_deref(),
+        };
+        // Texts and a number always serialize.
+        serde_json::to_string(&members).unwrap_or_default()
+    }
+}
+
+impl From<ParamError> for Problem {
+    fn from(error: ParamError) -> Self {
+        let kind = match &error {
+            ParamError::TargetTooLong => Kind::UriTooLong,
+            ParamError::PercentEncoding { .. } | ParamError::NotUtf8 { .. } => {
+                Kind::MalformedRequest
+            }
+            ParamError::Body { .. } => Kind::InvalidBody,
+            ParamError::Unknown { .. }
+            | ParamError::Repeated { .. }
+            | ParamError::Missing { .. }
+            | ParamError::Invalid { .. } => Kind::InvalidParameter,
+        };
+        Self {
+            parameter: error.parameter().map(str::to_owned),
+            ..Self::new(kind, error.to_string())
+        }
+    }
+}
+
+impl From<RouteError> for Problem {
+    fn from(error: RouteError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RouteError::NotFound => Self::new(Kind::UnknownPath, detail),
+            RouteError::MethodNotAllowed { allow } => Self {
+                allow: Some(allow),
+                ..Self::new(Kind::MethodNotAllowed, detail)
+            },
+            RouteError::Malformed(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_follows_rfc_9457() {
+        let problem = Problem::from(ParamError::Repeated {
+            name: "from".into(),
+        });
+        assert_eq!(
+            problem.to_json(),
+            r#"{"type":"urn:tidemark:problem:invalid-parameter","title":"A parameter is wrong","status":400,"detail":"parameter \"from\" is given more than once","parameter":"from"}"#
+        );
+    }
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> =
+            Kind::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names.len(), Kind::ALL.len());
+    }
+}
