@@ -32,8 +32,6 @@ pub enum Kind {
     BodyTooLarge,
     /// The path and query string are longer than permitted.
     UriTooLong,
-    /// The body is not declared as JSON.
-    UnsupportedMediaType,
     /// A foreign-key, check, not-null or value constraint is violated.
     Unprocessable,
     /// A defect of the service or of the catalog's SQL; the log says more.
@@ -48,7 +46,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 14] = [
         Self::MalformedRequest,
         Self::InvalidParameter,
         Self::InvalidBody,
@@ -58,7 +56,6 @@ impl Kind {
         Self::Conflict,
         Self::BodyTooLarge,
         Self::UriTooLong,
-        Self::UnsupportedMediaType,
         Self::Unprocessable,
         Self::Internal,
         Self::BadGateway,
@@ -78,7 +75,6 @@ impl Kind {
             Self::Conflict => "conflict",
             Self::BodyTooLarge => "body-too-large",
             Self::UriTooLong => "uri-too-long",
-            Self::UnsupportedMediaType => "unsupported-media-type",
             Self::Unprocessable => "unprocessable",
             Self::Internal => "internal",
             Self::BadGateway => "bad-gateway",
@@ -98,7 +94,6 @@ impl Kind {
             Self::Conflict => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
@@ -118,7 +113,6 @@ impl Kind {
             Self::Conflict => "It exists already",
             Self::BodyTooLarge => "The body is too large",
             Self::UriTooLong => "The request's address is too long",
-            Self::UnsupportedMediaType => "The body is not declared as JSON",
             Self::Unprocessable => "The data does not allow this",
             Self::Internal => "Internal error",
             Self::BadGateway => "The origin can't be reached",

@@ -123,11 +123,17 @@ fn allow<T>(targets: &[(Method, T)]) -> String {
     methods.join(", ")
 }
 
+/// The targets of one path.
+type ByMethod<T> = Vec<(Method, T)>;
+
+/// A path's arguments by name, raw or decoded.
+type PathArgs = Vec<(String, String)>;
+
 /// Path templates with one target for each method.
 #[derive(Clone, Debug)]
 pub(crate) struct Table<T> {
     paths: matchit::Router<usize>,
-    targets: Vec<Vec<(Method, T)>>,
+    targets: Vec<ByMethod<T>>,
     by_template: BTreeMap<String, usize>,
 }
 
@@ -165,7 +171,7 @@ impl<T> Table<T> {
     }
 
     /// The targets of a path by method, and its raw arguments.
-    fn at(&self, path: &str) -> Option<(&[(Method, T)], Vec<(String, String)>)> {
+    fn at(&self, path: &str) -> Option<(&ByMethod<T>, PathArgs)> {
         let found = self.paths.at(path).ok()?;
         let args = found
             .params

@@ -7,10 +7,7 @@
 mod error;
 mod parse;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 pub use error::CatalogError;
 use http::{Method, StatusCode};
@@ -126,36 +123,44 @@ impl Catalog {
         parse::catalog(file, text)
     }
 
-    /// What each table that a query reads has to record when it changes.
+    /// What each table has to record when it changes: those that queries read, and those that a
+    /// foreign-key path to a family leads through, since a change there moves rows between members.
+    /// Queries that are never cached depend on nothing.
     pub fn captures(&self) -> BTreeMap<&str, Capture> {
         let mut captures: BTreeMap<&str, Capture> = BTreeMap::new();
-        for query in self.queries.values() {
+        let cacheable = |query: &&Query| query.policy.is_cacheable();
+        for query in self.queries.values().filter(cacheable) {
             for table in &query.reads {
-                let capture = captures.entry(table).or_default();
                 match query.narrowing(self, table) {
-                    Some(source) if !capture.families.contains(source) => {
-                        capture.families.push(source.clone());
+                    None => captures.entry(table).or_default().whole_table = true,
+                    Some(source) => {
+                        captures.entry(table).or_default().add(source.clone());
+                        for (step, table) in source.via.iter().enumerate() {
+                            let rest = FamilySource {
+                                via: source.via[step + 1..].to_vec(),
+                                ..source.clone()
+                            };
+                            captures.entry(table).or_default().add(rest);
+                        }
                     }
-                    Some(_) => {}
-                    None => capture.whole_table = true,
                 }
             }
         }
         captures
     }
 
-    /// Every scope family that a query uses.
-    pub fn families(&self) -> BTreeSet<&str> {
-        self.queries
-            .values()
-            .filter_map(|query| Some(query.member.as_ref()?.family.as_str()))
-            .collect()
-    }
-
     /// How long a stamp lives: twice the longest `ttl`, so that no entry outlives its stamps.
     pub fn stamp_ttl(&self) -> Duration {
         let longest = self.queries.values().map(|query| query.policy.ttl).max();
         2 * longest.unwrap_or(Policy::DEFAULT_TTL)
+    }
+}
+
+impl Capture {
+    fn add(&mut self, source: FamilySource) {
+        if !self.families.contains(&source) {
+            self.families.push(source);
+        }
     }
 }
 

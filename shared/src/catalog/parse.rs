@@ -559,7 +559,7 @@ impl Source<'_> {
         queries: &BTreeMap<String, Query>,
     ) -> Result<(), CatalogError> {
         let read: BTreeSet<&String> = queries.values().flat_map(|query| &query.reads).collect();
-        for (name, _) in &document.table {
+        for name in document.table.keys() {
             if !read.contains(name.get_ref()) {
                 return Err(self.error(
                     &name.span(),

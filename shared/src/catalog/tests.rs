@@ -13,7 +13,7 @@ ttl    = "5m"
 [query.products]
 path          = "/products"
 sql           = "sql/products.sql"
-reads         = ["products"]
+reads         = ["products", "inventory"]
 max_staleness = "0s"
 
 [command.create_order]
@@ -51,11 +51,33 @@ fn capture_records_only_what_a_query_depends_on() {
     assert!(!captures["orders"].whole_table);
     // No query has the scope order:…, so nothing needs to be recorded for it.
     assert_eq!(captures["orders"].families.len(), 1);
+    // What is never cached needs no invalidation.
+    assert!(!captures.contains_key("inventory"));
     let along = &captures["order_items"].families[0];
     assert_eq!(
         (along.via.as_slice(), along.column.as_str()),
         (["orders".to_owned()].as_slice(), "org_id")
     );
+}
+
+#[test]
+fn capture_covers_every_table_on_the_way_to_a_family() {
+    let text = r#"
+        [query.items]
+        path = "/customer/{id}/items"
+        params = { id = "int" }
+        sql = "items.sql"
+        reads = ["order_items"]
+        scope = "customer:{id}"
+        [table.order_items]
+        scope = "customer:{orders.customers.id}"
+    "#;
+    let catalog = Catalog::parse("tidemark.toml", text).unwrap();
+    let captures = catalog.captures();
+    let via = |table: &str| captures[table].families[0].via.clone();
+    assert_eq!(via("order_items"), ["orders", "customers"]);
+    assert_eq!(via("orders"), ["customers"]);
+    assert!(via("customers").is_empty());
 }
 
 /// One mistake each: what is replaced, by what, the line it is reported on, and the message.

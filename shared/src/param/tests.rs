@@ -267,7 +267,7 @@ proptest! {
     ) {
         let specs = specs(&[("a", "int"), ("b", "text"), ("c", "bool?")]);
         let encoded = percent_encoding::utf8_percent_encode(&b, percent_encoding::NON_ALPHANUMERIC);
-        let mut pairs = vec![format!("a={a}"), format!("b={encoded}"), "c=1".to_owned()];
+        let mut pairs = [format!("a={a}"), format!("b={encoded}"), "c=1".to_owned()];
         let sorted = Params::from_target(&specs, &[], &pairs.join("&")).unwrap();
         pairs.rotate_left(seed % 3);
         if seed >= 3 {

@@ -1,0 +1,191 @@
+//! The service as a whole: built on any port, run until it is told to stop.
+
+use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::serve::ListenerExt as _;
+use sqlx::{Connection as _, PgConnection};
+use tidemark_shared::{key::Keyspace, route};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time};
+
+use crate::{
+    capture::{CaptureError, Installation},
+    check::{self, Finding},
+    database::{Database, PoolLimits},
+    http::{self, Service},
+    relay::{Relay, RelayConfig},
+    repository::{Repository, RepositoryError},
+    shutdown::Shutdown,
+    tide::{Tide, TideGauge},
+};
+
+/// How long running requests may take to finish after the shutdown was requested.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Everything that `serve` can be told.
+#[derive(Clone, Debug)]
+pub struct OriginConfig {
+    /// The catalog, or the folder that holds it.
+    pub catalog: PathBuf,
+    /// The database that is read, written and captured.
+    pub database: Database,
+    /// The Redis of this region.
+    pub redis: redis::Client,
+    /// The names in that Redis.
+    pub keyspace: Keyspace,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Bounds of the queries' pool.
+    pub query_limits: PoolLimits,
+    /// Bounds of the commands' pool.
+    pub command_limits: PoolLimits,
+    /// The longest pause between two cycles of the relay.
+    pub poll: Duration,
+    /// How long a command waits for its invalidation to be applied.
+    pub invalidation_wait: Duration,
+}
+
+/// Why the service can't start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    /// The catalog or its SQL is wrong.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// The catalog does not fit the database.
+    #[error("the catalog does not fit the database:\n{}", list(.0))]
+    Unsound(Vec<Finding>),
+    /// The triggers are not in place.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// PostgreSQL can't be reached.
+    #[error("cannot connect to PostgreSQL: {0}")]
+    Database(#[source] sqlx::Error),
+    /// The Redis connection can't be set up.
+    #[error("cannot set up the connection to Redis: {0}")]
+    Redis(#[from] redis::RedisError),
+    /// The address can't be listened on.
+    #[error("cannot listen on {address}: {source}; another --listen may be free")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The server stopped by itself.
+    #[error("the HTTP server failed: {0}")]
+    Serve(#[source] io::Error),
+}
+
+fn list(findings: &[Finding]) -> String {
+    let lines: Vec<_> = findings.iter().map(Finding::to_string).collect();
+    lines.join("\n")
+}
+
+/// The service, bound and ready to run.
+pub struct Origin {
+    listener: TcpListener,
+    service: Arc<Service>,
+    relay: Relay,
+}
+
+impl Origin {
+    /// Reads the catalog, holds it against the database, verifies the triggers and binds.
+    ///
+    /// # Errors
+    /// Something of that is not as it must be; the message says what to do.
+    pub async fn build(config: OriginConfig) -> Result<Self, OriginError> {
+        let repository = Repository::load(&config.catalog)?;
+        let mut database = PgConnection::connect_with(config.database.options())
+            .await
+            .map_err(OriginError::Database)?;
+        let findings = check::findings(&mut database, &repository).await?;
+        if !findings.is_empty() {
+            return Err(OriginError::Unsound(findings));
+        }
+        Installation::plan(&mut database, &repository.catalog)
+            .await?
+            .verify(&mut database)
+            .await?;
+        // The server may already be gone; what matters has been read.
+        let _ = database.close().await;
+
+        let wake = Arc::new(Notify::new());
+        let gauge = TideGauge::new();
+        let relay = Relay::new(
+            RelayConfig {
+                database: config.database.clone(),
+                redis: config.redis.clone(),
+                keyspace: config.keyspace.clone(),
+                stamp_ttl: repository.catalog.stamp_ttl(),
+                catalog: repository.digest,
+                poll: config.poll,
+            },
+            wake.clone(),
+            gauge.clone(),
+        );
+        let service = Service {
+            routes: route::Router::for_origin(&repository.catalog),
+            repository,
+            queries: config.database.query_pool(&config.query_limits),
+            commands: config.database.command_pool(&config.command_limits),
+            wake,
+            tide: Tide::new(gauge, &config.redis, &config.keyspace)?,
+            invalidation_wait: config.invalidation_wait,
+        };
+        let listener =
+            TcpListener::bind(config.listen)
+                .await
+                .map_err(|source| OriginError::Listen {
+                    address: config.listen,
+                    source,
+                })?;
+        Ok(Self {
+            listener,
+            service: Arc::new(service),
+            relay,
+        })
+    }
+
+    /// The address that was bound.
+    ///
+    /// # Errors
+    /// The operating system does not tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` completes, then finishes what runs, within 10 s.
+    ///
+    /// # Errors
+    /// The server fails by itself.
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), OriginError> {
+        let shutdown = Shutdown::when(stop);
+        // Not told to stop: commands that are still being answered wait for it.
+        let relay: JoinHandle<()> = tokio::spawn(self.relay.run());
+
+        let requested = shutdown.clone();
+        let listener = self.listener.tap_io(|stream| {
+            // Small answers must not wait for the client's delayed acknowledgement.
+            let _ = stream.set_nodelay(true);
+        });
+        let server = axum::serve(listener, http::router(self.service.clone()))
+            .with_graceful_shutdown(async move { requested.requested().await });
+        let served = tokio::select! {
+            served = server.into_future() => served,
+            () = async {
+                shutdown.requested().await;
+                time::sleep(GRACE).await;
+            } => {
+                tracing::warn!(grace = ?GRACE, "requests that still run are cut off");
+                Ok(())
+            }
+        };
+        // A cycle may be cut anywhere: that only repeats invalidations.
+        relay.abort();
+        self.service.queries.close().await;
+        self.service.commands.close().await;
+        served.map_err(OriginError::Serve)
+    }
+}

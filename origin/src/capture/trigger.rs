@@ -1,0 +1,241 @@
+//! The triggers of one table: which scopes its changed rows touch, and how they are recorded.
+//!
+//! Statement-level triggers with transition tables: their cost is a statement's, not a row's. Such
+//! a trigger serves one operation only, so there is one for each, all calling one function.
+//!
+//! They record rows in the outbox and do no `NOTIFY`: its lock at commit serialises all writers.
+
+use std::fmt::Write as _;
+
+use sqlx::PgConnection;
+use tidemark_shared::catalog::{Capture, FamilySource};
+
+use super::{
+    foreign_key::{self, ForeignKey, PathError},
+    literal, quoted, quoted_part,
+};
+
+/// A statement that touches more members of a family than this records the family as a whole.
+pub const FOLD_AT: u32 = 1_000;
+
+/// What a table has a trigger for.
+pub const OPERATIONS: [&str; 4] = ["insert", "update", "delete", "truncate"];
+
+/// Drops the functions of an earlier installation, and with them their triggers.
+pub(super) const DROP_ALL: &str = r"DO $$
+DECLARE
+    capture regprocedure;
+BEGIN
+    FOR capture IN
+        SELECT oid FROM pg_catalog.pg_proc
+        WHERE pronamespace = 'tidemark'::regnamespace AND proname LIKE 'capture %'
+    LOOP
+        EXECUTE 'DROP FUNCTION ' || capture || ' CASCADE';
+    END LOOP;
+END $$;
+";
+
+/// Counts the installed triggers that fire whatever `session_replication_role` says.
+pub(super) const COUNT_FIRING: &str = "SELECT count(*) FROM pg_catalog.pg_trigger t
+    JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+    WHERE p.pronamespace = 'tidemark'::regnamespace AND p.proname LIKE 'capture %'
+      AND t.tgenabled = 'A' AND t.tgparentid = 0";
+
+pub(super) enum TriggerError {
+    Path(PathError),
+    Database(sqlx::Error),
+}
+
+impl From<PathError> for TriggerError {
+    fn from(error: PathError) -> Self {
+        Self::Path(error)
+    }
+}
+
+impl From<sqlx::Error> for TriggerError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// The SQL that makes a table's function and triggers.
+pub(super) async fn for_table(
+    connection: &mut PgConnection,
+    table: &str,
+    capture: &Capture,
+) -> Result<String, TriggerError> {
+    oid(connection, table).await?;
+    let mut families = Vec::with_capacity(capture.families.len());
+    for source in &capture.families {
+        families.push(Family {
+            source,
+            steps: resolve(connection, table, source).await?,
+        });
+    }
+    Ok(render(table, capture.whole_table, &families))
+}
+
+/// A family and the foreign keys that lead to it.
+struct Family<'a> {
+    source: &'a FamilySource,
+    steps: Vec<ForeignKey>,
+}
+
+async fn oid(connection: &mut PgConnection, table: &str) -> Result<i64, TriggerError> {
+    let oid = foreign_key::table_oid(connection, table).await?;
+    Ok(oid.ok_or_else(|| PathError::NoTable {
+        table: table.to_owned(),
+    })?)
+}
+
+/// Follows a family's path through the database, step by step.
+async fn resolve(
+    connection: &mut PgConnection,
+    table: &str,
+    source: &FamilySource,
+) -> Result<Vec<ForeignKey>, TriggerError> {
+    let (mut here, mut here_oid) = (table, oid(connection, table).await?);
+    let mut steps = Vec::with_capacity(source.via.len());
+    for next in &source.via {
+        let next_oid = oid(connection, next).await?;
+        let mut keys = foreign_key::between(connection, here_oid, next_oid).await?;
+        let (Some(key), true) = (keys.pop(), keys.is_empty()) else {
+            return Err(PathError::ForeignKeys {
+                count: if keys.is_empty() { 0 } else { keys.len() + 1 },
+                from: here.to_owned(),
+                to: next.clone(),
+            }
+            .into());
+        };
+        steps.push(key);
+        (here, here_oid) = (next, next_oid);
+    }
+    if !foreign_key::has_column(connection, here_oid, &source.column).await? {
+        return Err(PathError::NoColumn {
+            table: here.to_owned(),
+            column: source.column.clone(),
+        }
+        .into());
+    }
+    Ok(steps)
+}
+
+fn render(table: &str, whole_table: bool, families: &[Family<'_>]) -> String {
+    let function = format!("tidemark.{}", quoted_part(&format!("capture {table}")));
+    let record = |transitions: &[&str]| record(table, whole_table, families, transitions);
+    let mut sql = format!(
+        "CREATE FUNCTION {function}() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $capture$
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+{insert}
+  ELSIF TG_OP = 'UPDATE' THEN
+{update}
+  ELSIF TG_OP = 'DELETE' THEN
+{delete}
+  ELSE
+{truncate}
+  END IF;
+  RETURN NULL;
+END
+$capture$;
+",
+        insert = record(&["new_rows"]),
+        update = record(&["old_rows", "new_rows"]),
+        delete = record(&["old_rows"]),
+        truncate = record_truncate(table, whole_table, families),
+    );
+    let table = quoted(table);
+    for operation in OPERATIONS {
+        let referencing = match operation {
+            "insert" => " REFERENCING NEW TABLE AS new_rows",
+            "update" => " REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
+            "delete" => " REFERENCING OLD TABLE AS old_rows",
+            _ => "",
+        };
+        // Writing to a string can't fail.
+        let _ = write!(
+            sql,
+            "CREATE TRIGGER tidemark_{operation} AFTER {operation} ON {table}{referencing}\n  \
+             FOR EACH STATEMENT EXECUTE FUNCTION {function}();\n\
+             ALTER TABLE {table} ENABLE ALWAYS TRIGGER tidemark_{operation};\n"
+        );
+    }
+    sql
+}
+
+/// Records the scopes of the rows in these transition tables.
+fn record(table: &str, whole_table: bool, families: &[Family<'_>], transitions: &[&str]) -> String {
+    let mut sql = String::new();
+    if whole_table {
+        let touched: Vec<_> = transitions
+            .iter()
+            .map(|rows| format!("EXISTS (SELECT FROM {rows})"))
+            .collect();
+        let _ = writeln!(
+            sql,
+            "    INSERT INTO tidemark.outbox (kind, name) SELECT 't', {} WHERE {};",
+            literal(table),
+            touched.join(" OR ")
+        );
+    }
+    for family in families {
+        let members: Vec<_> = transitions
+            .iter()
+            .map(|rows| members(family, rows))
+            .collect();
+        // LIMIT bounds the work as well as the result: one more than FOLD_AT is enough to know.
+        let _ = writeln!(
+            sql,
+            "    WITH members AS MATERIALIZED (
+      SELECT DISTINCT member FROM ({members}) AS touched WHERE member IS NOT NULL LIMIT {limit}
+    ), folds AS (SELECT count(*) > {FOLD_AT} AS yes FROM members)
+    INSERT INTO tidemark.outbox (kind, name, member)
+      SELECT 'f', {name}, NULL FROM folds WHERE yes
+      UNION ALL SELECT 'm', {name}, member FROM members, folds WHERE NOT yes;",
+            members = members.join(" UNION ALL "),
+            limit = FOLD_AT + 1,
+            name = literal(&family.source.family),
+        );
+    }
+    sql
+}
+
+/// The members of a family that the rows of a transition table belong to.
+fn members(family: &Family<'_>, rows: &str) -> String {
+    let mut joins = String::new();
+    let mut here = "r".to_owned();
+    for (number, (table, key)) in family.source.via.iter().zip(&family.steps).enumerate() {
+        let next = format!("p{number}");
+        let on: Vec<_> = key
+            .columns
+            .iter()
+            .map(|(from, to)| format!("{next}.{} = {here}.{}", quoted_part(to), quoted_part(from)))
+            .collect();
+        let _ = write!(
+            joins,
+            " JOIN {} {next} ON {}",
+            quoted(table),
+            on.join(" AND ")
+        );
+        here = next;
+    }
+    format!(
+        "SELECT {here}.{}::text AS member FROM {rows} r{joins}",
+        quoted_part(&family.source.column)
+    )
+}
+
+fn record_truncate(table: &str, whole_table: bool, families: &[Family<'_>]) -> String {
+    let mut scopes = Vec::new();
+    if whole_table {
+        scopes.push(format!("('t', {})", literal(table)));
+    }
+    for family in families {
+        scopes.push(format!("('f', {})", literal(&family.source.family)));
+    }
+    format!(
+        "    INSERT INTO tidemark.outbox (kind, name) VALUES {};",
+        scopes.join(", ")
+    )
+}

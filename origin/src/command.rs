@@ -1,0 +1,91 @@
+//! Running a command: all its statements in one transaction, then the proof that it is applied.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tidemark_shared::{fill::Answer, param::Params};
+
+use crate::{
+    answer,
+    statement::{AS_OF, Statement},
+};
+
+/// How often a transaction is begun again after a serialization failure or deadlock.
+const ATTEMPTS: u32 = 4;
+
+/// A committed command.
+#[derive(Debug)]
+pub struct Committed {
+    /// The last statement's answer.
+    pub answer: Answer,
+    /// A moment after the commit, in ms since the Unix epoch by the database's clock, rounded up:
+    /// what is proven at this moment includes the command's changes.
+    pub at_least_ms: i64,
+}
+
+/// Runs a command; `None` where the last statement found no row, and then nothing was changed.
+///
+/// # Errors
+/// Whatever PostgreSQL or the pool reports; nothing was changed, unless the connection broke
+/// during the commit itself.
+pub async fn run(
+    pool: &PgPool,
+    statements: &[Statement],
+    params: &Params,
+) -> Result<Option<Committed>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let mut attempt = 1;
+    loop {
+        match attempt_once(&mut connection, statements, params).await {
+            Err(error) if attempt < ATTEMPTS && is_transient(&error) => {
+                tracing::debug!(attempt, %error, "transaction begins again");
+                tokio::time::sleep(back_off(attempt)).await;
+                attempt += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn attempt_once(
+    connection: &mut PgConnection,
+    statements: &[Statement],
+    params: &Params,
+) -> Result<Option<Committed>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let mut answer = None;
+    for (index, statement) in statements.iter().enumerate() {
+        if index + 1 == statements.len() {
+            answer = answer::command(&mut transaction, statement, params).await?;
+        } else {
+            answer::bound(statement, params)
+                .execute(&mut *transaction)
+                .await?;
+        }
+    }
+    let Some(answer) = answer else {
+        transaction.rollback().await?;
+        return Ok(None);
+    };
+    transaction.commit().await?;
+    let after_commit: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT {AS_OF}")))
+        .fetch_one(connection)
+        .await?;
+    Ok(Some(Committed {
+        answer,
+        at_least_ms: after_commit + 1,
+    }))
+}
+
+/// Whether the same transaction may well succeed when begun again: 40001 and 40P01.
+pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("40001" | "40P01"))
+}
+
+/// Grows with the attempts, with jitter so that the rivals do not meet again.
+fn back_off(attempt: u32) -> Duration {
+    let longest = 10 * 2_u64.pow(attempt);
+    Duration::from_millis(rand::rng().random_range(1..=longest))
+}

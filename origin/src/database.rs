@@ -1,0 +1,74 @@
+//! Connections to PostgreSQL: who they say they are, how long they wait, what they may do.
+
+use std::time::Duration;
+
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// How the origin talks to PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct Database {
+    options: PgConnectOptions,
+}
+
+impl Database {
+    /// A database by its URL, `postgres://user:password@host:port/name?sslmode=…`.
+    ///
+    /// # Errors
+    /// The text is no such URL. The error does not repeat it, since it may hold a password.
+    pub fn parse(url: &str) -> Result<Self, InvalidDatabaseUrl> {
+        let options: PgConnectOptions = url.parse().map_err(|_| InvalidDatabaseUrl)?;
+        Ok(Self {
+            options: options.application_name("tidemark-origin"),
+        })
+    }
+
+    /// Options of a single connection for administration and the relay.
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// The pool for queries: read-only, each statement at most `statement_timeout`.
+    pub fn query_pool(&self, limits: &PoolLimits) -> PgPool {
+        self.pool(limits, true)
+    }
+
+    /// The pool for commands, under the same limits.
+    pub fn command_pool(&self, limits: &PoolLimits) -> PgPool {
+        self.pool(limits, false)
+    }
+
+    fn pool(&self, limits: &PoolLimits, read_only: bool) -> PgPool {
+        let timeout = format!("{}ms", limits.statement_timeout.as_millis());
+        let read_only = if read_only { "on" } else { "off" };
+        let options = self.options.clone().options([
+            ("statement_timeout", timeout.as_str()),
+            ("idle_in_transaction_session_timeout", timeout.as_str()),
+            ("default_transaction_read_only", read_only),
+            // On a misestimated join, compiling it takes longer than running it.
+            ("jit", "off"),
+        ]);
+        PgPoolOptions::new()
+            .max_connections(limits.connections)
+            .acquire_timeout(limits.acquire_timeout)
+            .connect_lazy_with(options)
+    }
+}
+
+/// Bounds of a connection pool.
+#[derive(Clone, Debug)]
+pub struct PoolLimits {
+    /// The most connections, and so the most statements at a time.
+    pub connections: u32,
+    /// How long a request waits for a connection before it is shed.
+    pub acquire_timeout: Duration,
+    /// How long PostgreSQL works on one statement.
+    pub statement_timeout: Duration,
+}
+
+/// The database URL can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the database URL can't be read; write postgres://user:password@host:5432/name")]
+pub struct InvalidDatabaseUrl;

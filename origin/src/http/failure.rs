@@ -1,0 +1,139 @@
+//! Everything that can go wrong with a request, and what the client may know of it.
+
+use axum::response::{IntoResponse, Response};
+use tidemark_shared::{
+    param::ParamError,
+    problem::{Kind, Problem},
+    route::RouteError,
+};
+
+use super::respond::problem_response;
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The client is to blame, or is told something harmless.
+    Problem(Problem),
+    /// PostgreSQL or the pool.
+    Database(sqlx::Error),
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<ParamError> for Failure {
+    fn from(error: ParamError) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+impl From<RouteError> for Failure {
+    fn from(error: RouteError) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Problem(problem) => problem_response(&problem),
+            Self::Database(error) => {
+                let problem = meaning(&error);
+                match problem.kind {
+                    Kind::Conflict | Kind::Unprocessable => tracing::debug!(%error, "refused"),
+                    Kind::Internal => tracing::error!(%error, "a statement failed"),
+                    _ => tracing::warn!(%error, "the database is not available"),
+                }
+                problem_response(&problem)
+            }
+        }
+    }
+}
+
+/// What an error of PostgreSQL means to a client; none of its text gets out.
+fn meaning(error: &sqlx::Error) -> Problem {
+    let code = error.as_database_error().and_then(|error| error.code());
+    let (kind, detail) = match error {
+        sqlx::Error::PoolTimedOut => (
+            Kind::Unavailable,
+            "too many requests are waiting; try again",
+        ),
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed => (
+            Kind::Unavailable,
+            "the database can't be reached; try again",
+        ),
+        _ => by_sqlstate(code.as_deref().unwrap_or_default()),
+    };
+    Problem::new(kind, detail)
+}
+
+/// PostgreSQL's error codes (manual, appendix A).
+fn by_sqlstate(code: &str) -> (Kind, &'static str) {
+    match code {
+        "23505" | "23P01" => (Kind::Conflict, "something with these values exists already"),
+        "23503" => (
+            Kind::Unprocessable,
+            "this refers to something that does not exist, or is itself referred to",
+        ),
+        "23514" | "23502" => (
+            Kind::Unprocessable,
+            "a value is outside of what the data permits",
+        ),
+        "P0001" => (Kind::Unprocessable, "a rule of the database forbids this"),
+        "57014" => (Kind::Timeout, "the database took too long"),
+        "40001" | "40P01" | "55P03" => {
+            (Kind::Unavailable, "other changes are in the way; try again")
+        }
+        "53300" => (
+            Kind::Unavailable,
+            "the database has no connection left; try again",
+        ),
+        _ if code.starts_with("22") => (Kind::Unprocessable, "a value can't be processed"),
+        _ if code.starts_with("57P") || code.starts_with("08") => (
+            Kind::Unavailable,
+            "the database can't be reached; try again",
+        ),
+        _ if code.starts_with("53") => (
+            Kind::Unavailable,
+            "the database is out of resources; try again",
+        ),
+        _ => (
+            Kind::Internal,
+            "the statement failed; the service's log says why",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sql_errors_map_to_meaning() {
+        for (code, status) in [
+            ("23505", 409),
+            ("23503", 422),
+            ("23514", 422),
+            ("22003", 422),
+            ("57014", 504),
+            ("40001", 503),
+            ("53300", 503),
+            ("57P01", 503),
+            ("08006", 503),
+            ("42P01", 500),
+            ("25006", 500),
+            ("", 500),
+        ] {
+            assert_eq!(by_sqlstate(code).0.status().as_u16(), status, "{code}");
+        }
+    }
+}

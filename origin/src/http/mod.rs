@@ -1,0 +1,103 @@
+//! The origin's HTTP surface: the catalog's queries and commands, and its own health.
+
+mod failure;
+mod health;
+mod read;
+mod respond;
+mod write;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+    routing,
+};
+use sqlx::PgPool;
+use tidemark_shared::{
+    problem::{Kind, Problem},
+    route::{self, Endpoint},
+};
+use tokio::sync::Notify;
+use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
+
+use crate::{repository::Repository, tide::Tide};
+use failure::Failure;
+use respond::problem_response;
+
+/// What every request may use.
+pub(crate) struct Service {
+    pub(crate) repository: Repository,
+    pub(crate) routes: route::Router,
+    pub(crate) queries: PgPool,
+    pub(crate) commands: PgPool,
+    /// Wakes the relay of this process after a commit.
+    pub(crate) wake: Arc<Notify>,
+    pub(crate) tide: Tide,
+    /// How long a command waits for its invalidation to be applied.
+    pub(crate) invalidation_wait: Duration,
+}
+
+pub(crate) fn router(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/healthz", routing::get(health::alive))
+        .route("/readyz", routing::get(health::ready))
+        .fallback(dispatch)
+        .method_not_allowed_fallback(|| async {
+            problem_response(&Problem {
+                allow: Some("GET, HEAD".to_owned()),
+                ..Problem::new(Kind::MethodNotAllowed, "this path takes GET, HEAD")
+            })
+        })
+        .layer(CatchPanicLayer::custom(|_| internal_error()))
+        .layer(TraceLayer::new_for_http())
+        .with_state(service)
+}
+
+/// The catalog has the routes, the same ones for edge and origin; axum only brings the request.
+async fn dispatch(State(service): State<Arc<Service>>, request: Request) -> Response {
+    match serve(&service, request).await {
+        Ok(response) => response,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn serve(service: &Service, request: Request) -> Result<Response, Failure> {
+    let uri = request.uri().clone();
+    let query_string = uri.query().unwrap_or_default();
+    let catalog = &service.repository.catalog;
+    let route = service
+        .routes
+        .route(catalog, request.method(), uri.path(), query_string)?;
+    match route.endpoint {
+        Endpoint::Query(query) => {
+            read::answer(
+                service,
+                query,
+                &route.path_args,
+                query_string,
+                request.headers(),
+            )
+            .await
+        }
+        Endpoint::Command(command) => {
+            write::answer(
+                service,
+                command,
+                &route.path_args,
+                query_string,
+                request.into_body(),
+            )
+            .await
+        }
+    }
+}
+
+fn internal_error() -> Response<Body> {
+    problem_response(&Problem::new(
+        Kind::Internal,
+        "the service failed; its log says why",
+    ))
+}

@@ -1,0 +1,68 @@
+//! A query over HTTP: parameters in, JSON of PostgreSQL out.
+
+use axum::{
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use tidemark_shared::{
+    catalog::Query,
+    etag::ETag,
+    header as tidemark_header,
+    param::Params,
+    problem::{Kind, Problem},
+};
+
+use super::{
+    Service,
+    failure::Failure,
+    respond::{cache_groups, json, set},
+};
+use crate::answer;
+
+pub(super) async fn answer(
+    service: &Service,
+    query: &Query,
+    path_args: &[(String, String)],
+    query_string: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let params = Params::from_target(&query.params, path_args, query_string)?;
+    let statement = service
+        .repository
+        .queries
+        .get(&query.name)
+        .ok_or_else(|| Problem::new(Kind::Internal, "the query has no statement"))?;
+    let Some(answer) = answer::query(&service.queries, statement, &params).await? else {
+        return Err(Problem::new(Kind::NoRow, "nothing has these arguments").into());
+    };
+
+    let etag = ETag::of(&answer.body);
+    let unchanged = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| etag.matched_by(value));
+    let mut response = if unchanged {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        json(StatusCode::OK, answer.body)
+    };
+    let cache_control = if query.policy.is_cacheable() {
+        tidemark_header::CACHE_CONTROL_REVALIDATE
+    } else {
+        tidemark_header::CACHE_CONTROL_NO_STORE
+    };
+    let headers = response.headers_mut();
+    set(headers, "etag", &etag.header());
+    set(headers, "cache-control", cache_control);
+    set(
+        headers,
+        tidemark_header::AS_OF,
+        &answer.as_of_ms.to_string(),
+    );
+    set(
+        headers,
+        tidemark_header::CACHE_GROUPS,
+        &cache_groups(&query.scopes(&params)),
+    );
+    Ok(response)
+}

@@ -1,0 +1,61 @@
+//! Responses: bodies with their headers, problems with theirs.
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use tidemark_shared::{
+    header as tidemark_header,
+    problem::{self, Kind, Problem},
+    scope::Scope,
+};
+
+/// Seconds after which a client that was turned away may try again.
+const RETRY_AFTER: &str = "1";
+
+/// A JSON body.
+pub(super) fn json(status: StatusCode, body: Bytes) -> Response {
+    let content_type = HeaderValue::from_static("application/json");
+    let mut response = Body::from(body).into_response();
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// A problem as the client sees it.
+pub(super) fn problem_response(problem: &Problem) -> Response {
+    let status = problem.kind.status();
+    let mut response = json(status, problem.to_json().into());
+    let headers = response.headers_mut();
+    let content_type = HeaderValue::from_static(problem::CONTENT_TYPE);
+    headers.insert(header::CONTENT_TYPE, content_type);
+    set(
+        headers,
+        "cache-control",
+        tidemark_header::CACHE_CONTROL_NO_STORE,
+    );
+    if let Some(allow) = &problem.allow {
+        set(headers, "allow", allow);
+    }
+    if problem.kind == Kind::Unavailable {
+        set(headers, "retry-after", RETRY_AFTER);
+    }
+    response
+}
+
+/// Sets a header whose value is made of visible ASCII; another value would be left out.
+pub(super) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Scopes as a list of strings (RFC 9875 §2, RFC 9651 §3.1).
+pub(super) fn cache_groups(scopes: &[Scope]) -> String {
+    let groups: Vec<_> = scopes.iter().map(|scope| format!("\"{scope}\"")).collect();
+    groups.join(", ")
+}

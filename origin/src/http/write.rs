@@ -1,0 +1,83 @@
+//! A command over HTTP: committed, then answered once the caches know.
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tidemark_shared::{
+    catalog::Command,
+    header as tidemark_header,
+    param::{ParamError, Params},
+    problem::{Kind, Problem},
+};
+
+use super::{
+    Service,
+    failure::Failure,
+    respond::{json, set},
+};
+use crate::command;
+
+/// The largest body of a command, in bytes.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+pub(super) async fn answer(
+    service: &Service,
+    command: &Command,
+    path_args: &[(String, String)],
+    query_string: &str,
+    body: Body,
+) -> Result<Response, Failure> {
+    if !query_string.is_empty() {
+        let detail =
+            "a command takes its parameters in the path and the JSON body, not in the query string";
+        return Err(Problem::new(Kind::InvalidParameter, detail).into());
+    }
+    let body = read(body).await?;
+    let params = Params::from_body(&command.params, path_args, &body)?;
+    let statements = service
+        .repository
+        .commands
+        .get(&command.name)
+        .ok_or_else(|| Problem::new(Kind::Internal, "the command has no statement"))?;
+    let Some(committed) = command::run(&service.commands, statements, &params).await? else {
+        return Err(Problem::new(
+            Kind::NoRow,
+            "nothing has these arguments; nothing was changed",
+        )
+        .into());
+    };
+
+    service.wake.notify_one();
+    let invalidation = service
+        .tide
+        .reached(committed.at_least_ms, service.invalidation_wait)
+        .await;
+    let mut response = json(command.status, committed.answer.body);
+    let headers = response.headers_mut();
+    set(
+        headers,
+        "cache-control",
+        tidemark_header::CACHE_CONTROL_NO_STORE,
+    );
+    set(
+        headers,
+        tidemark_header::AT_LEAST,
+        &committed.at_least_ms.to_string(),
+    );
+    set(headers, tidemark_header::INVALIDATION, invalidation.name());
+    Ok(response)
+}
+
+async fn read(body: Body) -> Result<Bytes, Problem> {
+    match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Problem::new(
+            Kind::BodyTooLarge,
+            format!("the body exceeds {BODY_LIMIT} bytes"),
+        )),
+        Err(_) => Err(ParamError::Body {
+            reason: "it broke off".to_owned(),
+        }
+        .into()),
+    }
+}

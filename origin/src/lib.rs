@@ -1,0 +1,30 @@
+//! The origin: runs the catalog's SQL, captures every change, and relays invalidations to Redis.
+//!
+//! ```text
+//! GET  ─► http::read ─► answer (read-only pool) ─────────────────────► JSON
+//! POST ─► http::write ─► command (one transaction) ─► tide (applied?) ─► JSON
+//!                              │ triggers (capture)         ▲
+//!                              ▼                            │
+//!                           outbox ─► relay ─► Redis: stamps, tidemark, event
+//! ```
+//!
+//! [`Origin::build`] binds and connects, [`Origin::run`] serves until it is told to stop; the
+//! binary is a thin `main` over both, and tests start the very same thing.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod answer;
+pub mod app;
+pub mod capture;
+pub mod check;
+pub mod cli;
+pub mod command;
+pub mod database;
+pub mod http;
+pub mod relay;
+pub mod repository;
+pub mod shutdown;
+pub mod statement;
+pub mod tide;
+
+pub use app::{Origin, OriginConfig};
