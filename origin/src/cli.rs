@@ -193,6 +193,17 @@ impl Cli {
     }
 }
 
+/// An error with its causes in one line, without those that its text repeats already.
+pub fn report(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let RelayArgs {
         catalog,

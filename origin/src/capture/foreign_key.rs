@@ -40,31 +40,40 @@ pub enum PathError {
     },
 }
 
-/// The OID of an ordinary or partitioned table by the catalog's name for it.
-pub(super) async fn table_oid(
+/// A table as PostgreSQL knows it.
+pub(super) struct Relation {
+    oid: i64,
+    /// Its name with its schema, quoted: right whatever the `search_path`.
+    pub(super) sql_name: String,
+}
+
+/// The ordinary or partitioned table that the catalog's name stands for.
+pub(super) async fn relation(
     connection: &mut PgConnection,
     table: &str,
-) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT oid::bigint FROM pg_catalog.pg_class
-         WHERE oid = to_regclass($1) AND relkind IN ('r', 'p')",
+) -> Result<Option<Relation>, sqlx::Error> {
+    let found: Option<(i64, String)> = sqlx::query_as(
+        "SELECT c.oid::bigint, format('%I.%I', n.nspname, c.relname)
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p')",
     )
     .bind(quoted(table))
     .fetch_optional(connection)
-    .await
+    .await?;
+    Ok(found.map(|(oid, sql_name)| Relation { oid, sql_name }))
 }
 
 /// Whether a table has a column.
 pub(super) async fn has_column(
     connection: &mut PgConnection,
-    table: i64,
+    table: &Relation,
     column: &str,
 ) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute
          WHERE attrelid = $1::bigint::oid AND attname = $2 AND attnum > 0 AND NOT attisdropped)",
     )
-    .bind(table)
+    .bind(table.oid)
     .bind(column)
     .fetch_one(connection)
     .await
@@ -73,8 +82,8 @@ pub(super) async fn has_column(
 /// All foreign keys from one table to another.
 pub(super) async fn between(
     connection: &mut PgConnection,
-    from: i64,
-    to: i64,
+    from: &Relation,
+    to: &Relation,
 ) -> Result<Vec<ForeignKey>, sqlx::Error> {
     let keys: Vec<(Vec<String>, Vec<String>)> = sqlx::query_as(
         "SELECT array_agg(a.attname::text ORDER BY k.n), array_agg(b.attname::text ORDER BY k.n)
@@ -87,8 +96,8 @@ pub(super) async fn between(
          GROUP BY c.oid, c.conname
          ORDER BY c.conname",
     )
-    .bind(from)
-    .bind(to)
+    .bind(from.oid)
+    .bind(to.oid)
     .fetch_all(connection)
     .await?;
     Ok(keys

@@ -173,7 +173,7 @@ pub(crate) async fn is_table(
     connection: &mut PgConnection,
     table: &str,
 ) -> Result<bool, sqlx::Error> {
-    Ok(foreign_key::table_oid(connection, table).await?.is_some())
+    Ok(foreign_key::relation(connection, table).await?.is_some())
 }
 
 /// Quotes an identifier that may be qualified by a schema.

@@ -11,8 +11,8 @@ use sqlx::PgConnection;
 use tidemark_shared::catalog::{Capture, FamilySource};
 
 use super::{
-    foreign_key::{self, ForeignKey, PathError},
-    literal, quoted, quoted_part,
+    foreign_key::{self, ForeignKey, PathError, Relation},
+    literal, quoted_part,
 };
 
 /// A statement that touches more members of a family than this records the family as a whole.
@@ -64,26 +64,39 @@ pub(super) async fn for_table(
     table: &str,
     capture: &Capture,
 ) -> Result<String, TriggerError> {
-    oid(connection, table).await?;
+    let relation = relation(connection, table).await?;
     let mut families = Vec::with_capacity(capture.families.len());
     for source in &capture.families {
         families.push(Family {
-            source,
+            name: &source.family,
             steps: resolve(connection, table, source).await?,
+            column: &source.column,
         });
     }
-    Ok(render(table, capture.whole_table, &families))
+    Ok(render(
+        table,
+        &relation.sql_name,
+        capture.whole_table,
+        &families,
+    ))
 }
 
-/// A family and the foreign keys that lead to it.
+/// A family and the way from a row to its member.
 struct Family<'a> {
-    source: &'a FamilySource,
-    steps: Vec<ForeignKey>,
+    name: &'a str,
+    steps: Vec<Step>,
+    column: &'a str,
 }
 
-async fn oid(connection: &mut PgConnection, table: &str) -> Result<i64, TriggerError> {
-    let oid = foreign_key::table_oid(connection, table).await?;
-    Ok(oid.ok_or_else(|| PathError::NoTable {
+/// One foreign key on that way, and the quoted name of the table that it leads to.
+struct Step {
+    key: ForeignKey,
+    to: String,
+}
+
+async fn relation(connection: &mut PgConnection, table: &str) -> Result<Relation, TriggerError> {
+    let relation = foreign_key::relation(connection, table).await?;
+    Ok(relation.ok_or_else(|| PathError::NoTable {
         table: table.to_owned(),
     })?)
 }
@@ -93,26 +106,26 @@ async fn resolve(
     connection: &mut PgConnection,
     table: &str,
     source: &FamilySource,
-) -> Result<Vec<ForeignKey>, TriggerError> {
-    let (mut here, mut here_oid) = (table, oid(connection, table).await?);
+) -> Result<Vec<Step>, TriggerError> {
+    let (mut name, mut here) = (table, relation(connection, table).await?);
     let mut steps = Vec::with_capacity(source.via.len());
     for next in &source.via {
-        let next_oid = oid(connection, next).await?;
-        let mut keys = foreign_key::between(connection, here_oid, next_oid).await?;
-        let (Some(key), true) = (keys.pop(), keys.is_empty()) else {
-            return Err(PathError::ForeignKeys {
-                count: if keys.is_empty() { 0 } else { keys.len() + 1 },
-                from: here.to_owned(),
-                to: next.clone(),
-            }
-            .into());
-        };
-        steps.push(key);
-        (here, here_oid) = (next, next_oid);
+        let there = relation(connection, next).await?;
+        let keys = foreign_key::between(connection, &here, &there).await?;
+        let [key] = <[ForeignKey; 1]>::try_from(keys).map_err(|keys| PathError::ForeignKeys {
+            count: keys.len(),
+            from: name.to_owned(),
+            to: next.clone(),
+        })?;
+        steps.push(Step {
+            key,
+            to: there.sql_name.clone(),
+        });
+        (name, here) = (next, there);
     }
-    if !foreign_key::has_column(connection, here_oid, &source.column).await? {
+    if !foreign_key::has_column(connection, &here, &source.column).await? {
         return Err(PathError::NoColumn {
-            table: here.to_owned(),
+            table: name.to_owned(),
             column: source.column.clone(),
         }
         .into());
@@ -120,7 +133,7 @@ async fn resolve(
     Ok(steps)
 }
 
-fn render(table: &str, whole_table: bool, families: &[Family<'_>]) -> String {
+fn render(table: &str, sql_name: &str, whole_table: bool, families: &[Family<'_>]) -> String {
     let function = format!("tidemark.{}", quoted_part(&format!("capture {table}")));
     let record = |transitions: &[&str]| record(table, whole_table, families, transitions);
     let mut sql = format!(
@@ -145,7 +158,6 @@ $capture$;
         delete = record(&["old_rows"]),
         truncate = record_truncate(table, whole_table, families),
     );
-    let table = quoted(table);
     for operation in OPERATIONS {
         let referencing = match operation {
             "insert" => " REFERENCING NEW TABLE AS new_rows",
@@ -156,9 +168,9 @@ $capture$;
         // Writing to a string can't fail.
         let _ = write!(
             sql,
-            "CREATE TRIGGER tidemark_{operation} AFTER {operation} ON {table}{referencing}\n  \
+            "CREATE TRIGGER tidemark_{operation} AFTER {operation} ON {sql_name}{referencing}\n  \
              FOR EACH STATEMENT EXECUTE FUNCTION {function}();\n\
-             ALTER TABLE {table} ENABLE ALWAYS TRIGGER tidemark_{operation};\n"
+             ALTER TABLE {sql_name} ENABLE ALWAYS TRIGGER tidemark_{operation};\n"
         );
     }
     sql
@@ -195,7 +207,7 @@ fn record(table: &str, whole_table: bool, families: &[Family<'_>], transitions: 
       UNION ALL SELECT 'm', {name}, member FROM members, folds WHERE NOT yes;",
             members = members.join(" UNION ALL "),
             limit = FOLD_AT + 1,
-            name = literal(&family.source.family),
+            name = literal(family.name),
         );
     }
     sql
@@ -205,24 +217,20 @@ fn record(table: &str, whole_table: bool, families: &[Family<'_>], transitions: 
 fn members(family: &Family<'_>, rows: &str) -> String {
     let mut joins = String::new();
     let mut here = "r".to_owned();
-    for (number, (table, key)) in family.source.via.iter().zip(&family.steps).enumerate() {
+    for (number, step) in family.steps.iter().enumerate() {
         let next = format!("p{number}");
-        let on: Vec<_> = key
+        let on: Vec<_> = step
+            .key
             .columns
             .iter()
             .map(|(from, to)| format!("{next}.{} = {here}.{}", quoted_part(to), quoted_part(from)))
             .collect();
-        let _ = write!(
-            joins,
-            " JOIN {} {next} ON {}",
-            quoted(table),
-            on.join(" AND ")
-        );
+        let _ = write!(joins, " JOIN {} {next} ON {}", step.to, on.join(" AND "));
         here = next;
     }
     format!(
         "SELECT {here}.{}::text AS member FROM {rows} r{joins}",
-        quoted_part(&family.source.column)
+        quoted_part(family.column)
     )
 }
 
@@ -232,7 +240,7 @@ fn record_truncate(table: &str, whole_table: bool, families: &[Family<'_>]) -> S
         scopes.push(format!("('t', {})", literal(table)));
     }
     for family in families {
-        scopes.push(format!("('f', {})", literal(&family.source.family)));
+        scopes.push(format!("('f', {})", literal(family.name)));
     }
     format!(
         "    INSERT INTO tidemark.outbox (kind, name) VALUES {};",

@@ -52,7 +52,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
             })
         })
         .layer(CatchPanicLayer::custom(|_| internal_error()))
-        .layer(TraceLayer::new_for_http())
+        .layer(TraceLayer::new_for_http().on_failure(()))
         .with_state(service)
 }
 

@@ -39,8 +39,8 @@ const LEADER_LOCK: i64 = i64::from_be_bytes(*b"tidemark");
 /// How long a relay that does not lead, or that failed, waits before it tries again.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// How long one cycle may take before its connections count as dead.
-const CYCLE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a cycle, or a step towards one, may take before its connections count as dead.
+const STEP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a relay needs.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ pub enum RelayError {
     #[error("a relay of a higher term writes to this Redis")]
     Deposed,
     /// PostgreSQL or Redis did not answer in time.
-    #[error("a cycle took longer than {CYCLE_DEADLINE:?}")]
+    #[error("no answer within {STEP_DEADLINE:?}")]
     Deadline,
     /// The database says that something happened that this version can't read.
     #[error(
@@ -118,42 +118,49 @@ impl Relay {
 
     /// Waits for the leadership and leads until something fails.
     async fn lead(&self, failing: &mut bool) -> Result<(), RelayError> {
-        let mut database = PgConnection::connect_with(self.config.database.options()).await?;
-        while !try_lock(&mut database).await? {
+        let mut database =
+            in_time(PgConnection::connect_with(self.config.database.options())).await?;
+        while !in_time(try_lock(&mut database)).await? {
             time::sleep(RETRY).await;
         }
-        let mut region = Region::connect(
-            &self.config.redis,
-            &self.config.keyspace,
-            self.config.stamp_ttl,
-        )
-        .await?;
-        let term = outbox::next_term(&mut database).await?;
-        let epoch = region
-            .continue_or_begin_epoch(&mut database, &self.config.catalog)
-            .await?;
-        let mut state = Leadership {
-            term,
-            last: outbox::last_event(&mut database).await?,
-            next: EventId { term, seq: 1 },
-            as_of: 0,
-        };
-        tracing::info!(term, %epoch, region = region.name(), "relay leads");
+        let (mut region, mut state) = in_time(self.begin(&mut database)).await?;
+        tracing::info!(
+            term = state.term,
+            epoch = %region.epoch(),
+            region = region.name(),
+            "relay leads"
+        );
         *failing = false;
         loop {
-            let drained_whole = time::timeout(
-                CYCLE_DEADLINE,
-                self.cycle(&mut database, &mut region, &mut state),
-            )
-            .await
-            .map_err(|_| RelayError::Deadline)??;
-            if drained_whole {
+            if in_time(self.cycle(&mut database, &mut region, &mut state)).await? {
                 // A wake that came during the cycle is kept, so nothing waits for the poll in vain.
                 let _ = time::timeout(self.config.poll, self.wake.notified()).await;
             }
         }
     }
 
+    /// Takes up the work where the last leader left it.
+    async fn begin(&self, database: &mut PgConnection) -> Result<(Region, Leadership), RelayError> {
+        let mut region = Region::connect(
+            &self.config.redis,
+            &self.config.keyspace,
+            self.config.stamp_ttl,
+        )
+        .await?;
+        let term = outbox::next_term(database).await?;
+        region
+            .continue_or_begin_epoch(database, &self.config.catalog)
+            .await?;
+        let state = Leadership {
+            term,
+            last: outbox::last_event(database).await?,
+            next: EventId { term, seq: 1 },
+            as_of: 0,
+        };
+        Ok((region, state))
+    }
+
+    /// One cycle; false if there is more in the outbox than one cycle takes.
     async fn cycle(
         &self,
         database: &mut PgConnection,
@@ -195,6 +202,17 @@ struct Leadership {
     last: EventId,
     next: EventId,
     as_of: i64,
+}
+
+/// A connection whose other end vanished says nothing at all, for hours.
+async fn in_time<T, E>(step: impl Future<Output = Result<T, E>>) -> Result<T, RelayError>
+where
+    RelayError: From<E>,
+{
+    time::timeout(STEP_DEADLINE, step)
+        .await
+        .map_err(|_| RelayError::Deadline)?
+        .map_err(RelayError::from)
 }
 
 async fn try_lock(database: &mut PgConnection) -> Result<bool, sqlx::Error> {

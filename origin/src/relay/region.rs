@@ -89,7 +89,7 @@ impl Region {
         &mut self,
         database: &mut PgConnection,
         catalog: &Digest,
-    ) -> Result<Epoch, super::RelayError> {
+    ) -> Result<(), super::RelayError> {
         let catalog = catalog.to_string();
         let recorded: Option<(String, String, String, String)> = sqlx::query_as(
             "SELECT run_id, repl_id, catalog, epoch FROM tidemark.region WHERE name = $1",
@@ -107,7 +107,7 @@ impl Region {
                 .is_some_and(|held| held.epoch == epoch)
         {
             self.epoch = epoch;
-            return Ok(epoch);
+            return Ok(());
         }
         // Recorded before the first tidemark of the epoch, so that no later leader can take an
         // older record for the current one.
@@ -124,7 +124,7 @@ impl Region {
         .bind(self.epoch.to_string())
         .execute(database)
         .await?;
-        Ok(self.epoch)
+        Ok(())
     }
 
     /// Where this Redis is, without credentials.
