@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use sqlx::{
-    PgPool,
+    Connection as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+
+/// A connection that was used more recently than this is handed out without a ping, which would
+/// cost every query a round trip.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// How the origin talks to PostgreSQL.
 #[derive(Clone, Debug)]
@@ -53,6 +57,15 @@ impl Database {
         PgPoolOptions::new()
             .max_connections(limits.connections)
             .acquire_timeout(limits.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, idle| {
+                Box::pin(async move {
+                    if idle.idle_for > TRUSTED_IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options)
     }
 }

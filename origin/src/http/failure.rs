@@ -65,7 +65,7 @@ fn meaning(error: &sqlx::Error) -> Problem {
     let (kind, detail) = match error {
         sqlx::Error::PoolTimedOut => (
             Kind::Unavailable,
-            "too many requests are waiting; try again",
+            "no connection to the database became free in time; try again",
         ),
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed => (
             Kind::Unavailable,
