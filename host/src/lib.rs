@@ -1,0 +1,223 @@
+//! Runs a Spin application natively: the same, unmodified `spin.toml` that `spin up` takes, for
+//! machines where no `spin` is installed.
+//!
+//! A request comes in through [`server`], which finds its component by route and hands it to the
+//! proxy handler of wasmtime; that one asks [`guest`] for instances and reuses them as Spin does.
+//! A guest reaches the outside through [`redis`] and [`outbound`], each of which asks the
+//! component's allow-list first. Before all that, [`manifest`] refuses what this runner does not
+//! do, [`template`] fills in variables, [`files`] prepares what guests may read and [`compile`]
+//! turns WebAssembly into machine code, once.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the map above is for those who read the source"
+)]
+
+mod bindings;
+mod compile;
+mod error;
+mod files;
+mod guest;
+mod manifest;
+mod outbound;
+mod redis;
+mod routes;
+mod server;
+mod stdio;
+mod template;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use wasmtime::Engine;
+use wasmtime_wasi_http::handler::ProxyHandler;
+
+pub use crate::error::HostError;
+use crate::files::Mounts;
+use crate::guest::{Guest, Instances};
+use crate::manifest::{ComponentConfig, Manifest};
+use crate::outbound::allow::AllowedHosts;
+use crate::outbound::http::OutboundHttp;
+use crate::redis::RedisConnections;
+use crate::routes::Routes;
+use crate::server::{Server, Target};
+use crate::template::Variables;
+
+/// What to run and where.
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// The manifest, usually `spin.toml`. Its relative paths start from its directory.
+    pub manifest: PathBuf,
+    /// The address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Values of application variables. They win over the environment and the defaults.
+    pub variables: BTreeMap<String, String>,
+    /// Whether `SPIN_VARIABLE_…` of the process environment give variables their values.
+    pub environment: bool,
+    /// Where compiled components are kept between runs; `None` compiles each time. A directory
+    /// that others can write to is not used.
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl HostConfig {
+    /// Runs `manifest` on 127.0.0.1:3000, with variables from the environment and the user's own
+    /// cache directory (`$XDG_CACHE_HOME/tidemark` or `~/.cache/tidemark`).
+    pub fn new(manifest: impl Into<PathBuf>) -> Self {
+        Self {
+            manifest: manifest.into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            variables: BTreeMap::new(),
+            environment: true,
+            cache_dir: compile::default_cache(),
+        }
+    }
+}
+
+/// An application that is loaded and bound to its address.
+pub struct Host {
+    name: String,
+    local_addr: SocketAddr,
+    server: Server,
+}
+
+impl Host {
+    /// Reads the manifest, compiles its components or finds them compiled, and binds the listener.
+    ///
+    /// # Errors
+    /// Whatever would keep the application from running as its manifest says: see [`HostError`].
+    pub async fn build(config: HostConfig) -> Result<Self, HostError> {
+        let manifest = Manifest::load(&config.manifest)?;
+        let variables = Variables::resolve(&manifest.variables, &config.variables, |key| {
+            std::env::var(key).ok().filter(|_| config.environment)
+        })?;
+        // Before the components, which take a while: a port in use is told at once.
+        let listen = |source| HostError::Listen {
+            address: config.listen,
+            source,
+        };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let local_addr = listener.local_addr().map_err(listen)?;
+
+        let (stopping, stopped) = watch::channel(false);
+        let mut loader = Loader {
+            engine: compile::engine()?,
+            cache_dir: config.cache_dir,
+            variables,
+            directory: manifest.directory,
+            http: OutboundHttp::client(),
+            redis: RedisConnections::default(),
+            slots: Arc::new(Semaphore::new(compile::MAX_INSTANCES as usize)),
+            stopping: stopped,
+        };
+        let mut targets = BTreeMap::new();
+        for (id, component) in manifest.components {
+            let target = Arc::new(loader.load(&id, component).await?);
+            targets.insert(id, target);
+        }
+        let routes = manifest
+            .routes
+            .into_iter()
+            .filter_map(|(route, id)| Some((route, targets.get(&id)?.clone())))
+            .collect();
+        Ok(Self {
+            name: manifest.name,
+            local_addr,
+            server: Server {
+                listener,
+                routes: Arc::new(Routes::new(routes)),
+                slots: loader.slots,
+                stopping,
+            },
+        })
+    }
+
+    /// The application's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The address that the host listens on, with the port that it got.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Each route as written, and the id of the component that answers it.
+    pub fn routes(&self) -> impl Iterator<Item = (String, &str)> {
+        let routes = self.server.routes.iter();
+        routes.map(|(route, target)| (route.to_string(), &*target.id))
+    }
+
+    /// Serves until `shutdown` resolves. Then it accepts nothing more and returns when all that
+    /// runs has finished (also what components left running after their responses), or after 10
+    /// seconds.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.server.run(shutdown).await;
+    }
+}
+
+/// What the components of an application share.
+struct Loader {
+    engine: Engine,
+    cache_dir: Option<PathBuf>,
+    variables: Variables,
+    directory: PathBuf,
+    http: outbound::http::Client,
+    redis: RedisConnections,
+    slots: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Loader {
+    async fn load(&mut self, id: &str, config: ComponentConfig) -> Result<Target, HostError> {
+        let place = format!("component.{id}");
+        let allowed = Arc::new(AllowedHosts::parse(
+            &place,
+            &config.allowed_outbound_hosts,
+            &self.variables,
+        )?);
+        let mut variables = BTreeMap::new();
+        for (name, template) in config.variables {
+            variables.insert(name, self.variables.fill(&template)?);
+        }
+        let mounts = Mounts::prepare(&place, &self.directory, &config.files)?;
+        let component = self
+            .compile(id, self.directory.join(&config.source))
+            .await?;
+        let id: Arc<str> = id.into();
+        let guest = Guest {
+            id: id.clone(),
+            pre: guest::link(&self.engine, &id, &component)?,
+            environment: config.environment,
+            variables,
+            mounts,
+            http: OutboundHttp::new(self.http.clone(), allowed.clone(), id.clone()),
+            allowed,
+            redis: self.redis.clone(),
+            slots: self.slots.clone(),
+            stopping: self.stopping.clone(),
+        };
+        Ok(Target {
+            id,
+            handler: ProxyHandler::new(Instances(Arc::new(guest))),
+        })
+    }
+
+    async fn compile(
+        &self,
+        id: &str,
+        source: PathBuf,
+    ) -> Result<wasmtime::component::Component, HostError> {
+        let (engine, cache, id) = (self.engine.clone(), self.cache_dir.clone(), id.to_owned());
+        let task = move || compile::load(&engine, &id, &source, cache.as_deref());
+        // Compiling takes seconds of all processors.
+        match tokio::task::spawn_blocking(task).await {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+}
