@@ -50,9 +50,9 @@ pub(crate) fn bound<'q>(
 
 fn read(row: &PgRow) -> Result<Answer, sqlx::Error> {
     let body: &str = row.try_get(1)?;
-    Ok(Answer {
-        status: 200,
-        as_of_ms: row.try_get(0)?,
-        body: Bytes::copy_from_slice(body.as_bytes()),
-    })
+    Ok(Answer::new(
+        200,
+        row.try_get(0)?,
+        Bytes::copy_from_slice(body.as_bytes()),
+    ))
 }

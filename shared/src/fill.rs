@@ -32,8 +32,22 @@ pub struct Answer {
     pub status: u16,
     /// A moment, in ms since the Unix epoch by the database's clock, not after the SQL's snapshot.
     pub as_of_ms: i64,
+    /// The body's entity tag.
+    pub etag: ETag,
     /// The body.
     pub body: Bytes,
+}
+
+impl Answer {
+    /// An answer with the entity tag of its body.
+    pub fn new(status: u16, as_of_ms: i64, body: Bytes) -> Self {
+        Self {
+            status,
+            as_of_ms,
+            etag: ETag::of(&body),
+            body,
+        }
+    }
 }
 
 /// An entry, ready to be stored.
@@ -68,7 +82,7 @@ impl Permit {
             witness: self.witness,
             as_of_ms: answer.as_of_ms,
             fresh_until_ms: now_ms.saturating_add(policy.ttl_ms()),
-            etag: ETag::of(&answer.body),
+            etag: answer.etag,
             body: answer.body.clone(),
         };
         Sealed {

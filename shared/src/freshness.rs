@@ -251,11 +251,7 @@ mod tests {
         };
         let sealed = filled_under.permit(&stored_as, &scopes).unwrap().seal(
             &POLICY,
-            &Answer {
-                status: 200,
-                as_of_ms: NOW - 85,
-                body: Bytes::from_static(b"{}"),
-            },
+            &Answer::new(200, NOW - 85, Bytes::from_static(b"{}")),
             filled_at,
         );
         let mut bytes = sealed.bytes().to_vec();

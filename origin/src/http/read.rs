@@ -6,7 +6,6 @@ use axum::{
 };
 use tidemark_shared::{
     catalog::Query,
-    etag::ETag,
     header as tidemark_header,
     param::Params,
     problem::{Kind, Problem},
@@ -36,7 +35,7 @@ pub(super) async fn answer(
         return Err(Problem::new(Kind::NoRow, "nothing has these arguments").into());
     };
 
-    let etag = ETag::of(&answer.body);
+    let etag = answer.etag;
     let unchanged = headers
         .get(header::IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok())

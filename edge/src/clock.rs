@@ -1,0 +1,18 @@
+//! What the shared core takes as parameters: the time, and randomness.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use spin_sdk::wasip3::random::random::get_random_u64;
+
+/// The time, in ms since the Unix epoch.
+pub(crate) fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// 128 bits from the host's cryptographically secure source.
+pub(crate) fn random_token() -> u128 {
+    u128::from(get_random_u64()) << 64 | u128::from(get_random_u64())
+}

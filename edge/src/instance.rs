@@ -1,0 +1,46 @@
+//! What one instance keeps between its requests.
+//!
+//! An instance is a single thread: its requests are futures that take turns, so that nothing here
+//! needs a lock, and it goes when the host drops it, after 128 requests or a second of idleness.
+
+use std::{cell::OnceCell, rc::Rc};
+
+use crate::{
+    flight::Flights,
+    origin::{Loaded, Origin},
+    redis::Redis,
+    settings::{Settings, SettingsError},
+};
+
+/// The settings, the one connection to Redis, and the loads that are under way.
+pub(crate) struct Instance {
+    pub(crate) settings: Settings,
+    pub(crate) redis: Redis,
+    pub(crate) origin: Origin,
+    pub(crate) flights: Flights<Loaded>,
+}
+
+thread_local! {
+    static CURRENT: OnceCell<Rc<Instance>> = const { OnceCell::new() };
+}
+
+/// This instance. Its first request sets it up; where that fails, the next one tries again.
+pub(crate) async fn current() -> Result<Rc<Instance>, SettingsError> {
+    if let Some(instance) = CURRENT.with(|current| current.get().cloned()) {
+        return Ok(instance);
+    }
+    let loaded = Rc::new(Instance::new(Settings::load().await?));
+    // Two first requests may both have loaded the settings; all go on with the same instance.
+    Ok(CURRENT.with(|current| current.get_or_init(|| loaded).clone()))
+}
+
+impl Instance {
+    fn new(settings: Settings) -> Self {
+        Self {
+            redis: Redis::new(&settings.redis_url),
+            origin: Origin::new(settings.origin.clone()),
+            flights: Flights::default(),
+            settings,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The edge: a Spin component that answers queries from Redis and falls back to the origin.
+//!
+//! A request flows one way through these modules; every decision on it is `tidemark_shared`'s:
+//!
+//! ```text
+//! request ──► cors ──► question ──► read ──► lookup ──► redis
+//!             (OPTIONS) (no I/O)     │  └───► flight ──► origin ──► redis (store)
+//! response ◄─ cors ◄── respond ◄─────┘
+//! ```
+//!
+//! - [`settings`] are the variables and the catalog, [`instance`] what one instance keeps of them.
+//! - [`question`] is what a request asks for; whoever asks nonsense is refused there, before any I/O.
+//! - [`read`] is the read path (design §5), [`lookup`] its part that speaks to Redis.
+//! - [`flight`] lets requests of one instance share a load, which [`handover`] brings to each of
+//!   them; [`origin`] is what a load asks.
+//! - [`redis`] is the instance's connection, [`deadline`] what keeps it from hanging.
+//! - [`respond`] makes the answer's headers: `Cache-Status`, `ETag`, 304, HEAD.
+//! - [`clock`] and [`log`] are time, randomness and standard error.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod clock;
+mod cors;
+mod deadline;
+mod flight;
+mod handover;
+mod instance;
+mod log;
+mod lookup;
+mod origin;
+mod question;
+mod read;
+mod redis;
+mod respond;
+mod settings;
+
+use std::rc::Rc;
+
+use http::request::Parts;
+use spin_sdk::{http::Request, http_service};
+use tidemark_shared::problem::{Kind, Problem};
+
+use crate::{
+    instance::Instance,
+    respond::{Reply, Response},
+};
+
+#[http_service]
+async fn serve(request: Request) -> Response {
+    let (request, _body) = request.into_parts();
+    match instance::current().await {
+        Ok(instance) => answer(&instance, &request).await,
+        Err(error) => {
+            log::error("unusable-settings", &[("error", &error)]);
+            Reply::problem(Problem::new(
+                Kind::Internal,
+                "the edge is not set up correctly; its log says how",
+            ))
+            .respond(&request)
+        }
+    }
+}
+
+async fn answer(instance: &Rc<Instance>, request: &Parts) -> Response {
+    let cors = &instance.settings.cors;
+    if let Some(preflight) = cors.preflight(request) {
+        return preflight;
+    }
+    let reply = match read::read(instance, request).await {
+        Ok(reply) => reply,
+        Err(problem) => Reply::problem(problem),
+    };
+    let mut response = reply.respond(request);
+    cors.mark(request, response.headers_mut());
+    response
+}

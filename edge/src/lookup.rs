@@ -1,0 +1,136 @@
+//! What Redis knows about a question, and what a load needs that it leads to (design §5.3–5.5a).
+
+use bytes::Bytes;
+use tidemark_shared::{
+    entry::Entry,
+    fill::Permit,
+    flight::Claim,
+    freshness::{Observation, Verdict, decide},
+    outcome::Outcome,
+    stamp::Stamp,
+};
+
+use crate::{
+    clock::{now_ms, random_token},
+    instance::Instance,
+    question::Question,
+    redis::RedisError,
+};
+
+/// The result of a look-up.
+pub(crate) enum Found {
+    /// An answer that is proven fresh.
+    Fresh {
+        /// The answer.
+        entry: Entry,
+        /// When it was proven.
+        proven_at_ms: i64,
+    },
+    /// Nothing that may be served.
+    Load(Need),
+}
+
+/// Why the origin is to be asked, and what was observed before.
+#[derive(Clone, Debug)]
+pub(crate) struct Need {
+    pub(crate) outcome: Outcome,
+    pub(crate) claim: Claim,
+    /// `None` where the answer can't be stored.
+    pub(crate) permit: Option<Permit>,
+}
+
+impl Need {
+    /// Redis told nothing: the request goes on without it.
+    fn bypass() -> Self {
+        Self {
+            outcome: Outcome::RedisUnavailable,
+            claim: Claim {
+                witness: None,
+                covered: false,
+            },
+            permit: None,
+        }
+    }
+}
+
+/// Asks Redis: one command where the answer is fresh.
+pub(crate) async fn look_up(instance: &Instance, question: &Question<'_>) -> Found {
+    consult(instance, question)
+        .await
+        .unwrap_or_else(|_| Found::Load(Need::bypass()))
+}
+
+async fn consult(instance: &Instance, question: &Question<'_>) -> Result<Found, RedisError> {
+    let (entry, mut observed) = observe(instance, question).await?;
+    match decide(&question.demand(), entry.as_ref(), &observed, now_ms()) {
+        Verdict::Fresh {
+            entry,
+            proven_at_ms,
+        } => Ok(Found::Fresh {
+            entry,
+            proven_at_ms,
+        }),
+        Verdict::Fill(outcome) => {
+            ensure_stamps(instance, question, &mut observed).await?;
+            Ok(Found::Load(Need {
+                outcome,
+                claim: Claim {
+                    witness: observed.witness(&question.scopes),
+                    covered: observed.covers(question.at_least_ms),
+                },
+                permit: observed.permit(&question.key, &question.scopes),
+            }))
+        }
+    }
+}
+
+async fn observe(
+    instance: &Instance,
+    question: &Question<'_>,
+) -> Result<(Option<Bytes>, Observation), RedisError> {
+    let keyspace = &instance.settings.keyspace;
+    let mut names = Vec::with_capacity(question.scopes.len() + 2);
+    names.push(keyspace.entry(&question.key));
+    names.push(keyspace.tidemark());
+    names.extend(question.scopes.iter().map(|scope| keyspace.stamp(scope)));
+
+    let mut values = instance.redis.get_all(&names).await?.into_iter();
+    let entry = values.next().flatten();
+    let tidemark = values.next().flatten();
+    let stamps = values.as_slice().iter().map(Option::as_deref);
+    Ok((entry, Observation::read(tidemark.as_deref(), stamps)))
+}
+
+/// Gives each scope that has no stamp a new one, and observes what it has then: another edge or the
+/// relay may have been faster. Before the origin is asked, or a change in between would go unseen.
+async fn ensure_stamps(
+    instance: &Instance,
+    question: &Question<'_>,
+    observed: &mut Observation,
+) -> Result<(), RedisError> {
+    let missing: Vec<usize> = observed.missing().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let settings = &instance.settings;
+    let names: Vec<_> = missing
+        .iter()
+        .map(|&place| settings.keyspace.stamp(&question.scopes[place]))
+        .collect();
+    let new: Vec<_> = names
+        .iter()
+        .map(|name| {
+            (
+                name.clone(),
+                Stamp::new(now_ms(), random_token()).to_string(),
+            )
+        })
+        .collect();
+    let life = settings.catalog.stamp_ttl();
+    instance.redis.set_missing(&new, life).await?;
+    let stamps = instance.redis.get_all(&names).await?;
+    for (place, stamp) in missing.into_iter().zip(stamps) {
+        observed.stamps[place] = stamp.as_deref().and_then(Stamp::parse);
+    }
+    Ok(())
+}

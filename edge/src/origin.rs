@@ -1,0 +1,209 @@
+//! The origin: where an answer comes from that is not in Redis.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+    uri::{PathAndQuery, Scheme},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use spin_sdk::{
+    http::send,
+    wasip3::{
+        http::types::{self, ErrorCode, Fields, RequestOptions},
+        http_compat::IncomingResponseBody,
+        wit_future,
+    },
+};
+use tidemark_shared::{etag::ETag, fill::Answer, header};
+
+use crate::{
+    deadline::{self, within},
+    log,
+    settings::OriginAddress,
+};
+
+/// The longest answer that is taken, in bytes: what one request may cost the instance.
+const MAX_BODY: usize = 32 * 1024 * 1024;
+
+const AS_OF: HeaderName = HeaderName::from_static(header::AS_OF);
+
+/// What to ask the origin.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) target: PathAndQuery,
+    pub(crate) traceparent: Option<HeaderValue>,
+}
+
+/// What came of asking. All who share a load get a clone, which shares the body.
+pub(crate) type Loaded = Result<Fetched, Failure>;
+
+/// An answer with status 200.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetched {
+    pub(crate) body: Bytes,
+    pub(crate) etag: ETag,
+    /// When it was true; an answer that does not say can't be stored.
+    pub(crate) as_of_ms: Option<i64>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("the origin can't be reached")]
+    Unreachable,
+    #[error("the origin did not answer in time")]
+    Timeout,
+    #[error("the origin failed")]
+    Failed(StatusCode),
+    #[error("the origin's answer is longer than {MAX_BODY} bytes")]
+    TooLong,
+    /// The origin's own word to the client: a 4xx, 503 or 504.
+    #[error("the origin refused")]
+    Refused(Refusal),
+}
+
+/// What the origin told the client instead of an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: Option<HeaderValue>,
+    pub(crate) retry_after: Option<HeaderValue>,
+    pub(crate) body: Bytes,
+}
+
+/// The way to the origin.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    address: OriginAddress,
+}
+
+impl Fetched {
+    /// What may be stored of it.
+    pub(crate) fn storable(&self) -> Option<Answer> {
+        Some(Answer {
+            status: StatusCode::OK.as_u16(),
+            as_of_ms: self.as_of_ms?,
+            etag: self.etag,
+            body: self.body.clone(),
+        })
+    }
+}
+
+impl Origin {
+    pub(crate) const fn new(address: OriginAddress) -> Self {
+        Self { address }
+    }
+
+    /// Asks, and waits for the whole answer, within a deadline.
+    pub(crate) async fn ask(&self, order: &Order) -> Loaded {
+        within(deadline::ORIGIN, self.exchange(order))
+            .await
+            .unwrap_or(Err(Failure::Timeout))
+            .inspect_err(note)
+    }
+
+    async fn exchange(&self, order: &Order) -> Loaded {
+        let response = send(self.request(order)?)
+            .await
+            .map_err(|code| failure(&code))?;
+        let (head, body) = response.into_parts();
+        // Before the body, which may be the long page of some proxy.
+        if !is_meant_for_clients(head.status) {
+            return Err(Failure::Failed(head.status));
+        }
+        let body = read(body).await?;
+        if head.status == StatusCode::OK {
+            return Ok(Fetched {
+                etag: ETag::of(&body),
+                as_of_ms: as_of_ms(&head.headers),
+                body,
+            });
+        }
+        Err(Failure::Refused(Refusal {
+            status: head.status,
+            content_type: head.headers.get(CONTENT_TYPE).cloned(),
+            retry_after: head.headers.get(RETRY_AFTER).cloned(),
+            body,
+        }))
+    }
+
+    /// A `GET` without a body. Made by hand, since the SDK's own conversion gives every request a
+    /// body, which a `GET` would announce as `Transfer-Encoding: chunked`.
+    fn request(&self, order: &Order) -> Result<types::Request, Failure> {
+        let headers = Fields::new();
+        if let Some(traceparent) = &order.traceparent {
+            // A value that the host does not take is not worth the answer.
+            let _ = headers.append("traceparent", traceparent.as_bytes());
+        }
+        let (_, no_trailers) = wit_future::new(|| Ok(None));
+        let (request, _) = types::Request::new(headers, None, no_trailers, Some(options()));
+        let scheme = if self.address.scheme == Scheme::HTTPS {
+            types::Scheme::Https
+        } else {
+            types::Scheme::Http
+        };
+        request
+            .set_scheme(Some(&scheme))
+            .and_then(|()| request.set_authority(Some(self.address.authority.as_str())))
+            .and_then(|()| request.set_path_with_query(Some(order.target.as_str())))
+            .map_err(|()| Failure::Unreachable)?;
+        Ok(request)
+    }
+}
+
+/// The host's own limits. Where it knows no such limit, the deadline of the whole still holds.
+fn options() -> RequestOptions {
+    let nanoseconds = |limit: Duration| Some(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
+    let options = RequestOptions::new();
+    let _ = options.set_connect_timeout(nanoseconds(deadline::ORIGIN_CONNECT));
+    let _ = options.set_first_byte_timeout(nanoseconds(deadline::ORIGIN));
+    let _ = options.set_between_bytes_timeout(nanoseconds(deadline::ORIGIN));
+    options
+}
+
+/// Whether the origin speaks to the client with this status, or only shows that it is broken.
+fn is_meant_for_clients(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    ) || status.is_client_error()
+}
+
+async fn read(body: IncomingResponseBody) -> Result<Bytes, Failure> {
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLong),
+        Err(error) => Err(error.downcast_ref().map_or(Failure::Unreachable, failure)),
+    }
+}
+
+fn as_of_ms(headers: &HeaderMap) -> Option<i64> {
+    headers.get(AS_OF)?.to_str().ok()?.parse().ok()
+}
+
+fn failure(code: &ErrorCode) -> Failure {
+    match code {
+        ErrorCode::DnsTimeout
+        | ErrorCode::ConnectionTimeout
+        | ErrorCode::ConnectionReadTimeout
+        | ErrorCode::ConnectionWriteTimeout
+        | ErrorCode::HttpResponseTimeout => Failure::Timeout,
+        _ => Failure::Unreachable,
+    }
+}
+
+/// Logs what is the origin's fault, not the client's.
+fn note(failure: &Failure) {
+    match failure {
+        Failure::Refused(_) => {}
+        Failure::Failed(status) => {
+            log::error("origin-failed", &[("status", status)]);
+        }
+        Failure::Unreachable | Failure::Timeout | Failure::TooLong => {
+            log::error("origin-failed", &[("error", failure)]);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The instance's one connection to Redis: opened when it is first needed, and again after a failure.
+//!
+//! Spin opens a TCP connection for each `open` and bounds no call. So the connection is kept for the
+//! life of the instance, where concurrent requests pipeline on it, and each step has a deadline.
+//! A step that fails gives the connection up: whatever was wrong with it, the next step starts anew.
+
+use std::{cell::RefCell, mem, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use spin_sdk::redis::{Connection, Error, RedisParameter, RedisResult};
+
+use crate::{
+    deadline::{self, Elapsed, within},
+    handover::{Giver, handover},
+    log,
+};
+
+/// The way to this region's Redis.
+pub(crate) struct Redis {
+    /// May hold credentials: never logged.
+    url: String,
+    link: RefCell<Link>,
+}
+
+enum Link {
+    Closed,
+    /// One request is opening it; these wait for it.
+    Opening(Vec<Giver<Rc<Connection>>>),
+    Open(Rc<Connection>),
+}
+
+/// Why a step failed. Never the client's problem: the request goes on without Redis.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RedisError {
+    #[error("{}", reason(.0))]
+    Failed(#[from] Error),
+    #[error(transparent)]
+    Elapsed(#[from] Elapsed),
+    #[error("the request that was opening the connection failed")]
+    NotOpened,
+    #[error("an answer of another form than the command's")]
+    Form,
+}
+
+impl Redis {
+    pub(crate) fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            link: RefCell::new(Link::Closed),
+        }
+    }
+
+    /// The values of some names, all at the same moment: one `MGET`.
+    pub(crate) async fn get_all(&self, names: &[String]) -> Result<Vec<Option<Bytes>>, RedisError> {
+        let names = || names.iter().map(|name| text(name));
+        self.step("get", deadline::REDIS, async |connection| {
+            let values = connection.execute("MGET", names()).await?;
+            if values.len() != names().len() {
+                return Err(RedisError::Form);
+            }
+            values.into_iter().map(value).collect()
+        })
+        .await
+    }
+
+    /// Sets each name that has no value.
+    pub(crate) async fn set_missing(
+        &self,
+        values: &[(String, String)],
+        life: Duration,
+    ) -> Result<(), RedisError> {
+        self.step("set-missing", deadline::REDIS, async |connection| {
+            let commands = values.iter().map(|(name, value)| {
+                let arguments = [
+                    text(name),
+                    text(value),
+                    text("NX"),
+                    text("PX"),
+                    millis(life),
+                ];
+                connection.execute("SET", arguments)
+            });
+            try_join_all(commands).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets a name.
+    pub(crate) async fn set(
+        &self,
+        name: &str,
+        value: Vec<u8>,
+        life: Duration,
+    ) -> Result<(), RedisError> {
+        self.step("set", deadline::REDIS_STORE, async |connection| {
+            let value = RedisParameter::Binary(value);
+            let arguments = [text(name), value, text("PX"), millis(life)];
+            connection.execute("SET", arguments).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn step<T>(
+        &self,
+        name: &str,
+        deadline: Duration,
+        work: impl AsyncFnOnce(&Connection) -> Result<T, RedisError>,
+    ) -> Result<T, RedisError> {
+        let mut used = None;
+        let worked = within(deadline, async {
+            let connection = used.insert(self.connection().await?);
+            work(connection).await
+        })
+        .await;
+        let worked = worked.unwrap_or_else(|elapsed| Err(elapsed.into()));
+        if let Err(error) = &worked {
+            log::error("redis-failed", &[("step", &name), ("error", error)]);
+            if let Some(used) = used {
+                self.give_up(&used);
+            }
+        }
+        worked
+    }
+
+    async fn connection(&self) -> Result<Rc<Connection>, RedisError> {
+        let opened = match &mut *self.link.borrow_mut() {
+            Link::Open(connection) => return Ok(connection.clone()),
+            Link::Opening(waiting) => {
+                let (giver, opened) = handover();
+                waiting.push(giver);
+                Some(opened)
+            }
+            closed @ Link::Closed => {
+                *closed = Link::Opening(Vec::new());
+                None
+            }
+        };
+        match opened {
+            Some(opened) => opened.take().await.ok_or(RedisError::NotOpened),
+            None => self.open().await,
+        }
+    }
+
+    async fn open(&self) -> Result<Rc<Connection>, RedisError> {
+        let opening = Opening(&self.link);
+        let connection = Rc::new(Connection::open(&self.url).await?);
+        opening.succeed(&connection);
+        Ok(connection)
+    }
+
+    /// Forgets a connection, unless it has been replaced meanwhile.
+    fn give_up(&self, used: &Rc<Connection>) {
+        let mut link = self.link.borrow_mut();
+        if matches!(&*link, Link::Open(current) if Rc::ptr_eq(current, used)) {
+            *link = Link::Closed;
+        }
+    }
+}
+
+/// The duty to end the state [`Link::Opening`], whatever becomes of the request that has it.
+struct Opening<'a>(&'a RefCell<Link>);
+
+impl Opening<'_> {
+    fn succeed(self, connection: &Rc<Connection>) {
+        let opening = self.0.replace(Link::Open(connection.clone()));
+        if let Link::Opening(waiting) = opening {
+            for giver in waiting {
+                giver.give(connection.clone());
+            }
+        }
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        let mut link = self.0.borrow_mut();
+        if matches!(&*link, Link::Opening(_)) {
+            // Whoever waits hears of it, because the givers go as well.
+            let failed = mem::replace(&mut *link, Link::Closed);
+            drop(link);
+            drop(failed);
+        }
+    }
+}
+
+/// The SDK shows its errors as Rust writes them.
+fn reason(error: &Error) -> &str {
+    match error {
+        Error::InvalidAddress => "the address is invalid or not allowed",
+        Error::TooManyConnections => "too many connections",
+        Error::TypeError => "a value of another type",
+        Error::Other(reason) => reason,
+    }
+}
+
+fn text(text: &str) -> RedisParameter {
+    RedisParameter::Binary(text.as_bytes().to_vec())
+}
+
+fn millis(life: Duration) -> RedisParameter {
+    RedisParameter::Int64(i64::try_from(life.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn value(result: RedisResult) -> Result<Option<Bytes>, RedisError> {
+    match result {
+        RedisResult::Nil => Ok(None),
+        RedisResult::Binary(bytes) => Ok(Some(bytes.into())),
+        RedisResult::Status(_) | RedisResult::Int64(_) => Err(RedisError::Form),
+    }
+}

@@ -1,0 +1,266 @@
+//! What the client gets: status, header fields and body of every answer but a preflight's.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{
+        AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER,
+    },
+    request::Parts,
+};
+use http_body_util::Full;
+use tidemark_shared::{
+    entry::Entry,
+    etag::ETag,
+    header,
+    outcome::CacheStatus,
+    problem::{self, Kind, Problem},
+};
+
+use crate::origin::{Failure, Fetched, Loaded, Refusal};
+
+/// What the component gives to its host.
+pub(crate) type Response = http::Response<Full<Bytes>>;
+
+const AS_OF: HeaderName = HeaderName::from_static(header::AS_OF);
+const CACHE_STATUS: HeaderName = HeaderName::from_static(header::CACHE_STATUS);
+const JSON: &str = "application/json";
+
+/// The answer to a plain `GET`; [`Reply::respond`] fits it to the request.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    /// Of what can be revalidated.
+    etag: Option<ETag>,
+}
+
+impl Reply {
+    /// A cached answer, proven at `proven_at_ms`.
+    pub(crate) fn hit(entry: Entry, proven_at_ms: i64, now_ms: i64) -> Self {
+        let age_ms = now_ms.saturating_sub(entry.as_of_ms).max(0);
+        let status = StatusCode::from_u16(entry.status).unwrap_or(StatusCode::OK);
+        Self::new(status, JSON, header::CACHE_CONTROL_REVALIDATE, entry.body)
+            .tagged(entry.etag)
+            .with(AGE, age_ms / 1000)
+            .with(AS_OF, proven_at_ms)
+            .with(CACHE_STATUS, text(CacheStatus::HIT.to_string()))
+    }
+
+    /// What the origin said. `cache_control` is what others may do with it if it is an answer.
+    pub(crate) fn loaded(loaded: Loaded, status: CacheStatus, cache_control: &'static str) -> Self {
+        let reply = match loaded {
+            Ok(fetched) => Self::fetched(fetched, cache_control),
+            Err(Failure::Refused(refusal)) => Self::refused(refusal),
+            Err(failure @ Failure::Timeout) => {
+                Self::problem(Problem::new(Kind::Timeout, failure.to_string()))
+            }
+            Err(failure @ (Failure::Unreachable | Failure::Failed(_) | Failure::TooLong)) => {
+                Self::problem(Problem::new(Kind::BadGateway, failure.to_string()))
+            }
+        };
+        reply.with(CACHE_STATUS, text(status.to_string()))
+    }
+
+    /// What is wrong.
+    pub(crate) fn problem(problem: Problem) -> Self {
+        let reply = Self::new(
+            problem.kind.status(),
+            problem::CONTENT_TYPE,
+            header::CACHE_CONTROL_NO_STORE,
+            problem.to_json().into(),
+        );
+        match problem.allow {
+            Some(allow) => reply.with(ALLOW, text(allow)),
+            None => reply,
+        }
+    }
+
+    /// Fits the reply to its request: 304 where the client has the answer already, and no body for
+    /// `HEAD`.
+    ///
+    /// The length is always there, because a host that does not know it sends the body in chunks,
+    /// the last of which waits for the client's delayed acknowledgement.
+    pub(crate) fn respond(mut self, request: &Parts) -> Response {
+        if self.etag.is_some_and(|etag| is_known(etag, request)) {
+            self.status = StatusCode::NOT_MODIFIED;
+            self.headers.remove(CONTENT_TYPE);
+            self.body = Bytes::new();
+        } else {
+            self.headers.insert(CONTENT_LENGTH, self.body.len().into());
+        }
+        if request.method == Method::HEAD {
+            self.body = Bytes::new();
+        }
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+
+    fn fetched(fetched: Fetched, cache_control: &'static str) -> Self {
+        let reply =
+            Self::new(StatusCode::OK, JSON, cache_control, fetched.body).tagged(fetched.etag);
+        match fetched.as_of_ms {
+            Some(as_of_ms) => reply.with(AS_OF, as_of_ms),
+            None => reply,
+        }
+    }
+
+    fn refused(refusal: Refusal) -> Self {
+        let mut reply = Self::new(
+            refusal.status,
+            problem::CONTENT_TYPE,
+            header::CACHE_CONTROL_NO_STORE,
+            refusal.body,
+        );
+        for (name, value) in [
+            (CONTENT_TYPE, refusal.content_type),
+            (RETRY_AFTER, refusal.retry_after),
+        ] {
+            if let Some(value) = value {
+                reply.headers.insert(name, value);
+            }
+        }
+        reply
+    }
+
+    fn new(
+        status: StatusCode,
+        content_type: &'static str,
+        cache_control: &'static str,
+        body: Bytes,
+    ) -> Self {
+        // As many as a hit has, with its length and what CORS adds.
+        let mut headers = HeaderMap::with_capacity(10);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
+        Self {
+            status,
+            headers,
+            body,
+            etag: None,
+        }
+    }
+
+    fn tagged(mut self, etag: ETag) -> Self {
+        self.etag = Some(etag);
+        self.with(ETAG, text(etag.header()))
+    }
+
+    fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
+        self.headers.insert(name, value.into());
+        self
+    }
+}
+
+/// Whether the client says that it has this answer.
+fn is_known(etag: ETag, request: &Parts) -> bool {
+    request
+        .headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| etag.matched_by(value))
+}
+
+/// The value of a text that this code has written, so that it always is one.
+fn text(text: String) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::from(text))
+        .unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use http_body_util::BodyExt;
+    use tidemark_shared::outcome::Outcome;
+
+    use super::*;
+
+    fn request(method: Method, if_none_match: &[&str]) -> Parts {
+        let mut request = http::Request::builder().method(method).uri("/");
+        for tag in if_none_match {
+            request = request.header(IF_NONE_MATCH, *tag);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn miss() -> Reply {
+        let body = Bytes::from_static(b"[1]");
+        let fetched = Fetched {
+            etag: ETag::of(&body),
+            as_of_ms: Some(1_763_863_200_123),
+            body,
+        };
+        let status = CacheStatus {
+            outcome: Outcome::Miss,
+            stored: true,
+            collapsed: false,
+        };
+        Reply::loaded(Ok(fetched), status, header::CACHE_CONTROL_REVALIDATE)
+    }
+
+    fn body(response: Response) -> Bytes {
+        let body = response.into_body().collect().now_or_never();
+        body.unwrap().unwrap().to_bytes()
+    }
+
+    #[test]
+    fn a_head_answer_has_the_length_of_the_body_that_it_lacks() {
+        let get = miss().respond(&request(Method::GET, &[]));
+        let head = miss().respond(&request(Method::HEAD, &[]));
+        assert_eq!(get.headers(), head.headers());
+        assert_eq!(head.headers()[CONTENT_LENGTH], "3");
+        assert_eq!(body(get), "[1]");
+        assert_eq!(body(head), "");
+    }
+
+    #[test]
+    fn what_the_client_has_is_not_sent_again() {
+        let etag = ETag::of(b"[1]").header();
+        let known = miss().respond(&request(Method::GET, &["\"other\"", &etag]));
+        assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(known.headers()[ETAG], etag);
+        assert_eq!(known.headers()[CACHE_CONTROL], "no-cache");
+        assert!(!known.headers().contains_key(CONTENT_LENGTH));
+        assert_eq!(body(known), "");
+
+        let unknown = miss().respond(&request(Method::GET, &["\"other\""]));
+        assert_eq!(unknown.status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn a_problem_is_never_304_nor_kept() {
+        let problem = Problem {
+            allow: Some("GET, HEAD".into()),
+            ..Problem::new(Kind::MethodNotAllowed, "no")
+        };
+        let response = Reply::problem(problem).respond(&request(Method::POST, &["*"]));
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()[ALLOW], "GET, HEAD");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+    }
+
+    #[test]
+    fn the_origins_refusal_is_passed_on() {
+        let refusal = Refusal {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            content_type: Some(HeaderValue::from_static(problem::CONTENT_TYPE)),
+            retry_after: Some(HeaderValue::from_static("2")),
+            body: Bytes::from_static(b"{}"),
+        };
+        let status = CacheStatus {
+            outcome: Outcome::Miss,
+            stored: false,
+            collapsed: false,
+        };
+        let reply = Reply::loaded(Err(Failure::Refused(refusal)), status, "no-cache");
+        let response = reply.respond(&request(Method::GET, &[]));
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[RETRY_AFTER], "2");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        assert_eq!(response.headers()[CACHE_STATUS], "tidemark; fwd=miss");
+    }
+}
