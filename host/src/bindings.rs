@@ -5,6 +5,6 @@ wasmtime::component::bindgen!({
     path: "wit",
     world: "tidemark:host/imports",
     with: {
-        "spin:redis/redis.connection": crate::redis::RedisHandle,
+        "spin:redis/redis.connection": crate::redis::SharedLink,
     },
 });

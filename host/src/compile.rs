@@ -4,15 +4,15 @@
 //! - its directory belongs to this user and nobody else may write there (a symbolic link is
 //!   resolved first): otherwise the component is compiled and the directory left alone;
 //! - its digest, which stands in front of the code, is right: a torn or damaged file is a miss;
-//! - its name is the digest of the component, of this crate's format and of everything about the
-//!   engine that decides whether code fits: so a file of another version is never even opened.
+//! - wasmtime finds that its own version and settings made it: otherwise it is replaced.
+//!
+//! Its name is the digest of the component.
 
 use std::fs;
-use std::hash::{Hash, Hasher};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
@@ -30,12 +30,7 @@ const MAX_GUEST_MEMORY: usize = 128 << 20;
 const KEEP_RESIDENT: usize = 128 << 10;
 /// How often a guest that computes without pause lets others run.
 const TICK: Duration = Duration::from_millis(10);
-/// Compiled components kept in the cache; the oldest go first.
-const KEPT_FILES: usize = 16;
-/// Raise it when the layout of a cache file changes. 1: SHA-256 of the code, then the code.
-const FORMAT: u8 = 1;
 const DIGEST_LENGTH: usize = 32;
-const EXTENSION: &str = "cwasm";
 
 /// The engine for all components, with the pool that their instances come from.
 pub(crate) fn engine() -> Result<Engine, HostError> {
@@ -76,43 +71,26 @@ fn tick(engine: &Engine) {
     });
 }
 
-/// The compiled component of the file `path`, from `cache` if it is there.
+/// The compiled component of the file `path`, from the directory `cache` if it is there.
 pub(crate) fn load(
     engine: &Engine,
     id: &str,
     path: &Path,
     cache: Option<&Path>,
 ) -> Result<Component, HostError> {
-    let wasm = fs::read(path).map_err(HostError::read("the component", path))?;
-    let file = cache.and_then(|directory| {
-        let directory = private_directory(directory)
-            .inspect_err(|problem| {
-                tracing::warn!(
-                    directory = %directory.display(),
-                    "compiled components are not cached: the directory {problem}"
-                );
-            })
-            .ok()?;
-        Some(directory.join(key(engine, &wasm)).with_extension(EXTENSION))
-    });
+    let wasm = fs::read(path).map_err(HostError::read(path))?;
+    let file = cache.and_then(|directory| cache_file(directory, &wasm));
     if let Some(component) = file.as_deref().and_then(|file| read(engine, file)) {
         return Ok(component);
     }
     tracing::info!(component = id, bytes = wasm.len(), "compiling component …");
-    let start = Instant::now();
-    let component = Component::new(engine, &wasm).map_err(|source| HostError::Component {
-        id: id.to_owned(),
-        problem: format!(
-            "{} can't be compiled (is it built for wasm32-wasip2?)",
+    let component = Component::new(engine, &wasm).map_err(|source| {
+        let problem = format!(
+            "can't be compiled from {} (is it built for wasm32-wasip2?)",
             path.display()
-        ),
-        source,
+        );
+        HostError::Component(id.to_owned(), problem, source)
     })?;
-    tracing::info!(
-        component = id,
-        ms = start.elapsed().as_millis() as u64,
-        "compiled"
-    );
     if let Some(file) = file {
         write(&component, &file).unwrap_or_else(|error| {
             tracing::warn!(file = %file.display(), %error, "the compiled component is not cached");
@@ -132,15 +110,25 @@ pub(crate) fn default_cache() -> Option<PathBuf> {
     Some(base.join("tidemark"))
 }
 
+/// Where `wasm` is kept once it is compiled, if `directory` is safe to use.
+fn cache_file(directory: &Path, wasm: &[u8]) -> Option<PathBuf> {
+    let directory = private_directory(directory)
+        .inspect_err(|problem| {
+            let directory = directory.display();
+            tracing::warn!(%directory, "compiled components are not cached: it {problem}");
+        })
+        .ok()?;
+    let digest = Sha256::digest(wasm);
+    let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(directory.join(name).with_extension("cwasm"))
+}
+
 /// `directory`, created if need be, if this user alone can write there; otherwise what is wrong.
 fn private_directory(directory: &Path) -> Result<PathBuf, String> {
     let failed = |error: std::io::Error| format!("can't be used: {error}");
     let mut builder = fs::DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(failed)?;
+    builder.recursive(true).mode(0o700);
+    builder.create(directory).map_err(failed)?;
     let directory = directory.canonicalize().map_err(failed)?;
     let metadata = fs::metadata(&directory).map_err(failed)?;
     if metadata.uid() != rustix::process::geteuid().as_raw() {
@@ -150,25 +138,6 @@ fn private_directory(directory: &Path) -> Result<PathBuf, String> {
         return Err("can be written by others (chmod go-w would help)".to_owned());
     }
     Ok(directory)
-}
-
-fn key(engine: &Engine, wasm: &[u8]) -> String {
-    /// Lets SHA-256 stand where a `Hasher` is asked for: a file name needs more than 64 bits.
-    struct Sha(Sha256);
-    impl Hasher for Sha {
-        fn write(&mut self, bytes: &[u8]) {
-            self.0.update(bytes);
-        }
-        fn finish(&self) -> u64 {
-            0
-        }
-    }
-    let mut sha = Sha(Sha256::new());
-    sha.0.update([FORMAT]);
-    engine.precompile_compatibility_hash().hash(&mut sha);
-    sha.0.update(wasm);
-    let digest = sha.0.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read(engine: &Engine, file: &Path) -> Option<Component> {
@@ -194,22 +163,6 @@ fn write(component: &Component, file: &Path) -> std::io::Result<()> {
     temporary.write_all(&Sha256::digest(&code))?;
     temporary.write_all(&code)?;
     temporary.persist(file)?;
-    prune(directory)
-}
-
-/// Deletes all but the newest files, so that a day of rebuilding does not fill the disk.
-fn prune(directory: &Path) -> std::io::Result<()> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.path().extension().is_some_and(|it| it == EXTENSION) {
-            files.push((entry.metadata()?.modified()?, entry.path()));
-        }
-    }
-    files.sort_unstable_by(|a, b| b.cmp(a));
-    for (_, path) in files.drain(..).skip(KEPT_FILES) {
-        fs::remove_file(path)?;
-    }
     Ok(())
 }
 
@@ -247,12 +200,7 @@ mod tests {
         }
 
         fn file(&self) -> PathBuf {
-            let name = key(&self.engine, EMPTY);
-            self.cache
-                .canonicalize()
-                .unwrap()
-                .join(name)
-                .with_extension(EXTENSION)
+            cache_file(&self.cache, EMPTY).unwrap()
         }
     }
 
@@ -328,20 +276,6 @@ mod tests {
         assert!(
             message.contains("edge") && message.contains("empty.wasm"),
             "{message}"
-        );
-    }
-
-    #[test]
-    fn only_the_newest_files_are_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        for index in 0..KEPT_FILES + 3 {
-            fs::write(directory.path().join(format!("{index}.{EXTENSION}")), "").unwrap();
-        }
-        fs::write(directory.path().join("other"), "").unwrap();
-        prune(directory.path()).unwrap();
-        assert_eq!(
-            fs::read_dir(directory.path()).unwrap().count(),
-            KEPT_FILES + 1
         );
     }
 }

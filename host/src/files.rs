@@ -1,15 +1,16 @@
 //! A component's `files`: what of the host's file system the guest sees, always read-only.
 //!
-//! A directory is mounted where it lies, so that the guest sees it as it is now. Single files and
-//! globs can't be mounted (WASI knows directories only): they are copied into a directory of this
-//! run, which becomes the guest's root. Spin copies both.
+//! A directory is mounted where it lies, so that the guest sees it as it is now. A single file
+//! can't be mounted (WASI knows directories only): it is copied into a directory of this run, which
+//! becomes the guest's root. Spin copies both.
 
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use tempfile::TempDir;
 
 use crate::HostError;
-use crate::manifest::{FilesMount, Placement};
+use crate::manifest::FilesMount;
 
 /// The directories that a component's guests see.
 #[derive(Debug, Default)]
@@ -21,194 +22,126 @@ pub(crate) struct Mounts {
 }
 
 impl Mounts {
-    /// Prepares the `files` of the component at `place`, relative to the manifest's `directory`.
+    /// Prepares `files`, which stand at `place` of the manifest in `directory`.
     pub(crate) fn prepare(
         place: &str,
         directory: &Path,
         files: &[FilesMount],
     ) -> Result<Self, HostError> {
         let mut mounts = Self::default();
-        for (index, mount) in files.iter().enumerate() {
-            let place = format!("{place}.files[{index}]");
-            match mount {
-                FilesMount::Placed(placement) => mounts.place(&place, directory, placement)?,
-                FilesMount::Pattern(pattern) => mounts.pattern(&place, directory, pattern)?,
+        for mount in files {
+            let (source, guest) =
+                read(mount).map_err(|problem| HostError::manifest(place, problem))?;
+            let source = directory.join(source);
+            let metadata = fs::metadata(&source).map_err(HostError::read(&source))?;
+            if metadata.is_dir() {
+                let guest = guest.to_string_lossy().into_owned();
+                mounts.directories.push((source, guest));
+            } else {
+                mounts
+                    .copy(&source, &guest)
+                    .map_err(HostError::read(&source))?;
             }
         }
         if let Some(copies) = &mounts.copies {
             if mounts.directories.iter().any(|(_, guest)| guest == "/") {
                 return Err(HostError::manifest(
-                    format!("{place}.files"),
-                    "single files need the guest's root, which a directory with \
-                     destination \"/\" already is: give that directory another destination",
+                    place,
+                    "single files need the guest's root, which a directory with destination \"/\" \
+                     already is: give that directory another destination",
                 ));
             }
-            mounts
-                .directories
-                .push((copies.path().to_owned(), "/".to_owned()));
+            let root = (copies.path().to_owned(), "/".to_owned());
+            mounts.directories.push(root);
         }
         Ok(mounts)
     }
 
-    fn place(
-        &mut self,
-        place: &str,
-        directory: &Path,
-        placement: &Placement,
-    ) -> Result<(), HostError> {
-        let guest = Path::new(&placement.destination);
-        if !guest.is_absolute() || guest.components().any(|part| part == Component::ParentDir) {
-            return Err(HostError::manifest(
-                format!("{place}.destination"),
-                format!(
-                    "{:?} is not an absolute path without \"..\"",
-                    placement.destination
-                ),
-            ));
-        }
-        let source = directory.join(&placement.source);
-        if metadata(&source)?.is_dir() {
-            self.directories
-                .push((source, placement.destination.clone()));
-            return Ok(());
-        }
-        self.copy(&source, guest.strip_prefix("/").unwrap_or(guest))
-    }
-
-    fn pattern(&mut self, place: &str, directory: &Path, pattern: &str) -> Result<(), HostError> {
-        let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-        if !Path::new(pattern).components().all(inside) {
-            return Err(HostError::manifest(
-                place,
-                format!(
-                    "{pattern:?} leaves the manifest's directory: write \
-                     {{ source = {pattern:?}, destination = \"/…\" }}"
-                ),
-            ));
-        }
-        let exact = directory.join(pattern);
-        if exact.is_dir() {
-            self.directories.push((exact, format!("/{pattern}")));
-            return Ok(());
-        }
-        if glob::Pattern::escape(pattern) == pattern {
-            return self.copy(&exact, Path::new(pattern));
-        }
-        // Only the manifest's part is a pattern; its directory may contain any character.
-        let whole = Path::new(&glob::Pattern::escape(&directory.to_string_lossy())).join(pattern);
-        let paths = glob::glob(&whole.to_string_lossy()).map_err(|error| {
-            HostError::manifest(place, format!("{pattern:?} is not a glob pattern: {error}"))
-        })?;
-        let mut found = false;
-        for path in paths {
-            let path = path.map_err(|error| {
-                let at = error.path().to_owned();
-                HostError::read("a file of `files`", at)(error.into())
-            })?;
-            if path.is_file() {
-                found = true;
-                self.copy(&path, path.strip_prefix(directory).unwrap_or(&path))?;
-            }
-        }
-        if !found {
-            tracing::warn!(%place, pattern, "no file matches");
-        }
-        Ok(())
-    }
-
-    fn copy(&mut self, source: &Path, guest: &Path) -> Result<(), HostError> {
-        metadata(source)?;
+    fn copy(&mut self, source: &Path, guest: &Path) -> std::io::Result<()> {
         let copies = match &mut self.copies {
             Some(copies) => copies,
-            none => none.insert(
-                tempfile::Builder::new()
-                    .prefix("tidemark-files-")
-                    .tempdir()
-                    .map_err(HostError::read(
-                        "the temporary directory",
-                        std::env::temp_dir(),
-                    ))?,
-            ),
+            none => none.insert(tempfile::Builder::new().prefix("tidemark-").tempdir()?),
         };
-        let target = copies.path().join(guest);
-        if let Some(parent) = target.parent() {
-            std::fs::create_dir_all(parent).map_err(HostError::read("a directory", parent))?;
-        }
-        std::fs::copy(source, &target).map_err(HostError::read("a file of `files`", source))?;
-        Ok(())
+        let target = copies.path().join(guest.strip_prefix("/").unwrap_or(guest));
+        fs::create_dir_all(target.parent().unwrap_or(copies.path()))?;
+        fs::copy(source, &target).map(drop)
     }
 }
 
-fn metadata(path: &Path) -> Result<std::fs::Metadata, HostError> {
-    std::fs::metadata(path).map_err(HostError::read("a file of `files`", path))
+/// The host's path as written and the guest's, if both make sense.
+fn read(mount: &FilesMount) -> Result<(&Path, PathBuf), String> {
+    let (source, guest) = match mount {
+        FilesMount::Path(path) if path.starts_with('/') || path.contains(['*', '?', '[']) => {
+            return Err(format!(
+                "{path:?} is absolute or a pattern: name a directory, as in \
+                 {{ source = \"assets\", destination = \"/assets\" }}"
+            ));
+        }
+        FilesMount::Path(path) => (path, format!("/{path}")),
+        FilesMount::Placed {
+            source,
+            destination,
+        } => (source, destination.clone()),
+    };
+    // Without what says nothing, such as "./".
+    let guest: PathBuf = Path::new(&guest).components().collect();
+    if !guest.is_absolute() || guest.components().any(|part| part == Component::ParentDir) {
+        return Err(format!(
+            "{guest:?} is not an absolute path without \"..\", as a path in the guest must be"
+        ));
+    }
+    Ok((Path::new(source), guest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn application() -> TempDir {
-        let directory = tempfile::tempdir().unwrap();
-        for file in [
-            "catalog/tidemark.toml",
-            "static/a.txt",
-            "static/deep/b.txt",
-            "one.txt",
-        ] {
-            let path = directory.path().join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, file).unwrap();
-        }
-        directory
-    }
-
     fn prepare(files: &[FilesMount]) -> Result<(TempDir, Mounts), HostError> {
-        let directory = application();
-        let mounts = Mounts::prepare("component.c", directory.path(), files)?;
+        let directory = tempfile::tempdir().unwrap();
+        for file in ["catalog/tidemark.toml", "static/a.txt", "one.txt"] {
+            let path = directory.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        let mounts = Mounts::prepare("component.c.files", directory.path(), files)?;
         Ok((directory, mounts))
     }
 
-    fn pattern(pattern: &str) -> FilesMount {
-        FilesMount::Pattern(pattern.to_owned())
+    fn path(path: &str) -> FilesMount {
+        FilesMount::Path(path.to_owned())
     }
 
     fn placed(source: &str, destination: &str) -> FilesMount {
-        FilesMount::Placed(Placement {
+        FilesMount::Placed {
             source: source.to_owned(),
             destination: destination.to_owned(),
-        })
+        }
     }
 
     #[test]
     fn directories_are_mounted_where_they_lie() {
         let (directory, mounts) =
-            prepare(&[placed("catalog", "/etc/catalog"), pattern("static")]).unwrap();
+            prepare(&[placed("catalog", "/etc/c"), path("./static")]).unwrap();
         assert_eq!(
             mounts.directories,
             [
-                (directory.path().join("catalog"), "/etc/catalog".to_owned()),
+                (directory.path().join("catalog"), "/etc/c".to_owned()),
                 (directory.path().join("static"), "/static".to_owned()),
             ]
         );
     }
 
     #[test]
-    fn files_and_globs_are_copied_under_the_guests_root() {
-        let (_directory, mounts) = prepare(&[
-            pattern("static/**/*.txt"),
-            placed("one.txt", "/etc/two.txt"),
-        ])
-        .unwrap();
+    fn files_are_copied_under_the_guests_root() {
+        let files = [path("static/a.txt"), placed("one.txt", "/etc/two.txt")];
+        let (_directory, mounts) = prepare(&files).unwrap();
         let [(root, guest)] = mounts.directories.as_slice() else {
             panic!("{mounts:?}");
         };
         assert_eq!(guest, "/");
-        for (copy, content) in [
-            ("static/a.txt", "static/a.txt"),
-            ("static/deep/b.txt", "static/deep/b.txt"),
-            ("etc/two.txt", "one.txt"),
-        ] {
-            assert_eq!(std::fs::read_to_string(root.join(copy)).unwrap(), content);
+        for (copy, content) in [("static/a.txt", "static/a.txt"), ("etc/two.txt", "one.txt")] {
+            assert_eq!(fs::read_to_string(root.join(copy)).unwrap(), content);
         }
         let root = root.clone();
         drop(mounts);
@@ -218,18 +151,15 @@ mod tests {
     #[test]
     fn what_can_not_be_mounted_is_refused() {
         let table: &[(&[FilesMount], &str)] = &[
-            (&[pattern("missing.txt")], "missing.txt"),
-            (
-                &[pattern("../outside.txt")],
-                "leaves the manifest's directory",
-            ),
-            (&[pattern("/etc/passwd")], "leaves the manifest's directory"),
-            (&[pattern("a/**b")], "not a glob pattern"),
+            (&[path("missing.txt")], "missing.txt"),
+            (&[path("../outside.txt")], "without \"..\""),
+            (&[path("/etc/passwd")], "name a directory"),
+            (&[path("static/*.txt")], "destination ="),
             (&[placed("missing", "/x")], "missing"),
             (&[placed("catalog", "x")], "absolute path"),
-            (&[placed("catalog", "/../x")], "absolute path"),
+            (&[placed("catalog", "/../x")], "without \"..\""),
             (
-                &[placed("catalog", "/"), pattern("one.txt")],
+                &[placed("catalog", "/"), path("one.txt")],
                 "destination \"/\"",
             ),
         ];

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
-use wasmtime::component::{Accessor, Component, GuestTaskId, HasData, Linker, ResourceTable};
+use wasmtime::component::{Accessor, Component, GuestTaskId, HasSelf, Linker, ResourceTable};
 use wasmtime::{Engine, Store, StoreContextMut};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::handler::{
@@ -26,7 +26,7 @@ use crate::bindings::spin::variables::variables;
 use crate::files::Mounts;
 use crate::outbound::allow::AllowedHosts;
 use crate::outbound::http::OutboundHttp;
-use crate::redis::{Redis, RedisConnections, RedisView};
+use crate::redis::RedisLinks;
 use crate::stdio::GuestOutput;
 
 const MAX_REQUESTS: usize = 128;
@@ -44,27 +44,20 @@ pub(crate) struct Guest {
     pub(crate) mounts: Mounts,
     pub(crate) allowed: Arc<AllowedHosts>,
     pub(crate) http: OutboundHttp,
-    pub(crate) redis: RedisConnections,
+    pub(crate) redis: RedisLinks,
     /// One permit for each instance of any component that may live.
     pub(crate) slots: Arc<Semaphore>,
-    /// Turns true when the host stops: an idle instance then goes at once.
-    pub(crate) stopping: watch::Receiver<bool>,
 }
 
 /// The data of one instance.
 pub(crate) struct GuestStore {
-    guest: Arc<Guest>,
+    pub(crate) guest: Arc<Guest>,
     wasi: WasiCtx,
     http_context: WasiHttpCtx,
     http: OutboundHttp,
-    table: ResourceTable,
+    pub(crate) table: ResourceTable,
     _slot: OwnedSemaphorePermit,
 }
-
-/// Every instance that may live does: a request should be tried again a little later.
-#[derive(Debug, thiserror::Error)]
-#[error("all instances are busy")]
-pub(crate) struct NoSlot;
 
 /// Checks that this host provides what `component` imports, and that it answers HTTP.
 pub(crate) fn link(
@@ -72,37 +65,25 @@ pub(crate) fn link(
     id: &str,
     component: &Component,
 ) -> Result<ServicePre<GuestStore>, HostError> {
-    let failed = |problem: &str| {
-        let (id, problem) = (id.to_owned(), problem.to_owned());
-        move |source| HostError::Component {
-            id,
-            problem,
-            source,
-        }
+    let failed = |problem: &'static str| {
+        move |source| HostError::Component(id.to_owned(), problem.to_owned(), source)
     };
-    let linker = linker(engine).map_err(HostError::Engine)?;
+    let mut linker = Linker::new(engine);
+    add_to_linker(&mut linker).map_err(HostError::Engine)?;
     let pre = linker.instantiate_pre(component).map_err(failed(
-        "it imports what tidemark-host does not provide (`spin up` may)",
+        "imports what tidemark-host does not provide (`spin up` may)",
     ))?;
     ServicePre::new(pre).map_err(failed(
-        "it does not export wasi:http/handler of WASI 0.3 (build it with spin-sdk 7)",
+        "does not export wasi:http/handler of WASI 0.3 (build it with spin-sdk 7)",
     ))
 }
 
-fn linker(engine: &Engine) -> wasmtime::Result<Linker<GuestStore>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    redis::add_to_linker::<_, Redis>(&mut linker, |store: &mut GuestStore| RedisView {
-        table: &mut store.table,
-        connections: &store.guest.redis,
-        allowed: &store.guest.allowed,
-    })?;
-    variables::add_to_linker::<_, GuestVariables>(&mut linker, |store: &mut GuestStore| {
-        VariablesView(&store.guest.variables)
-    })?;
-    Ok(linker)
+fn add_to_linker(linker: &mut Linker<GuestStore>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi::p3::add_to_linker(linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(linker)?;
+    redis::add_to_linker::<_, HasSelf<GuestStore>>(linker, |store| store)?;
+    variables::add_to_linker::<_, HasSelf<GuestStore>>(linker, |store| store)
 }
 
 impl Guest {
@@ -135,49 +116,31 @@ impl HandlerState for Instances {
     type WorkerState = Reuse;
 
     async fn instantiate(&self) -> wasmtime::Result<Instance<GuestStore, Expiration, Reuse>> {
-        let guest = self.0.clone();
-        let slot = guest
-            .slots
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| NoSlot)?;
+        let guest = &self.0;
         let data = GuestStore {
+            _slot: guest.slots.clone().try_acquire_owned()?,
             wasi: guest.wasi()?,
             http_context: WasiHttpCtx::new(),
             http: guest.http.clone(),
             table: ResourceTable::new(),
             guest: guest.clone(),
-            _slot: slot,
         };
         let mut store = Store::new(guest.pre.engine(), data);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let proxy = Proxy::P3(guest.pre.instantiate_async(&mut store).await?);
-        let mut stopping = guest.stopping.clone();
         Ok(Instance {
             store,
             proxy,
             view: GuestStore::http,
-            expiration: Expiration {
-                timer: Box::pin(tokio::time::sleep(IDLE_TIMEOUT)),
-                stopping: Box::pin(async move {
-                    let _ = stopping.wait_for(|stopping| *stopping).await;
-                }),
-                stopped: false,
-            },
-            state: Reuse {
-                component: guest.id.clone(),
-            },
+            expiration: Expiration(Box::pin(tokio::time::sleep(IDLE_TIMEOUT))),
+            state: Reuse(guest.id.clone()),
         })
     }
 }
 
 /// When an instance goes.
-pub(crate) struct Expiration {
-    timer: Pin<Box<Sleep>>,
-    stopping: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
-    stopped: bool,
-}
+pub(crate) struct Expiration(Pin<Box<Sleep>>);
 
 impl WorkerExpiration for Expiration {
     fn poll(
@@ -186,38 +149,30 @@ impl WorkerExpiration for Expiration {
         status: WorkerStatus,
         start: Instant,
     ) -> Poll<()> {
-        if !self.stopped {
-            self.stopped = self.stopping.as_mut().poll(cx).is_ready();
-        }
         let timeout = match status {
-            WorkerStatus::Idle if self.stopped => return Poll::Ready(()),
             WorkerStatus::Idle => IDLE_TIMEOUT,
             WorkerStatus::Requests | WorkerStatus::PostReturn => WORK_TIMEOUT,
         };
         let deadline = (start + timeout).into();
-        if self.timer.deadline() != deadline {
-            self.timer.as_mut().reset(deadline);
+        if self.0.deadline() != deadline {
+            self.0.as_mut().reset(deadline);
         }
-        self.timer.as_mut().poll(cx)
+        self.0.as_mut().poll(cx)
     }
 }
 
-/// How many requests an instance takes.
-pub(crate) struct Reuse {
-    component: Arc<str>,
-}
+/// How many requests an instance of the component takes.
+pub(crate) struct Reuse(Arc<str>);
 
 impl WorkerState for Reuse {
     type StoreData = GuestStore;
     type RequestData = ();
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
-        if total >= MAX_REQUESTS {
-            ShouldAccept::Never
-        } else if concurrent >= MAX_CONCURRENT_REQUESTS {
-            ShouldAccept::No
-        } else {
-            ShouldAccept::Yes
+        match (total, concurrent) {
+            (MAX_REQUESTS.., _) => ShouldAccept::Never,
+            (_, MAX_CONCURRENT_REQUESTS..) => ShouldAccept::No,
+            _ => ShouldAccept::Yes,
         }
     }
 
@@ -231,11 +186,10 @@ impl WorkerState for Reuse {
         Box::pin(std::future::pending())
     }
 
-    fn drop(&self, store: Store<GuestStore>, result: wasmtime::Result<()>) {
+    fn drop(&self, _: Store<GuestStore>, result: wasmtime::Result<()>) {
         if let Err(error) = result {
-            tracing::error!(component = %self.component, "the instance failed: {error:?}");
+            tracing::error!(component = %self.0, "the instance failed: {error:?}");
         }
-        drop(store);
     }
 }
 
@@ -258,24 +212,11 @@ impl WasiHttpView for GuestStore {
     }
 }
 
-/// Names [`VariablesView`] to the linker.
-struct GuestVariables;
+impl variables::Host for GuestStore {}
 
-struct VariablesView<'a>(&'a BTreeMap<String, String>);
-
-impl HasData for GuestVariables {
-    type Data<'a> = VariablesView<'a>;
-}
-
-impl variables::Host for VariablesView<'_> {}
-
-impl<T: Send> variables::HostWithStore<T> for GuestVariables {
+impl<T: Send> variables::HostWithStore<T> for HasSelf<GuestStore> {
     async fn get(accessor: &Accessor<T, Self>, name: String) -> Result<String, variables::Error> {
-        let value = accessor.with(|mut store| store.get().0.get(&name).cloned());
-        value.ok_or_else(|| {
-            variables::Error::Undefined(format!(
-                "the component's [variables] in the manifest have no {name:?}"
-            ))
-        })
+        let value = accessor.with(|mut store| store.get().guest.variables.get(&name).cloned());
+        value.ok_or_else(|| variables::Error::Undefined(format!("{name:?} is not in the manifest")))
     }
 }

@@ -33,7 +33,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime_wasi_http::handler::ProxyHandler;
 
@@ -43,9 +43,9 @@ use crate::guest::{Guest, Instances};
 use crate::manifest::{ComponentConfig, Manifest};
 use crate::outbound::allow::AllowedHosts;
 use crate::outbound::http::OutboundHttp;
-use crate::redis::RedisConnections;
+use crate::redis::RedisLinks;
 use crate::routes::Routes;
-use crate::server::{Server, Target};
+use crate::server::Server;
 use crate::template::Variables;
 
 /// What to run and where.
@@ -92,46 +92,37 @@ impl Host {
     /// Whatever would keep the application from running as its manifest says: see [`HostError`].
     pub async fn build(config: HostConfig) -> Result<Self, HostError> {
         let manifest = Manifest::load(&config.manifest)?;
-        let variables = Variables::resolve(&manifest.variables, &config.variables, |key| {
+        let variables = Variables::resolve(&manifest.variables, config.variables, |key| {
             std::env::var(key).ok().filter(|_| config.environment)
         })?;
         // Before the components, which take a while: a port in use is told at once.
-        let listen = |source| HostError::Listen {
-            address: config.listen,
-            source,
-        };
+        let listen = |source| HostError::Listen(config.listen, source);
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let local_addr = listener.local_addr().map_err(listen)?;
 
-        let (stopping, stopped) = watch::channel(false);
-        let mut loader = Loader {
+        let loader = Loader {
             engine: compile::engine()?,
             cache_dir: config.cache_dir,
             variables,
             directory: manifest.directory,
-            http: OutboundHttp::client(),
-            redis: RedisConnections::default(),
+            http: outbound::http::client(),
+            redis: RedisLinks::default(),
             slots: Arc::new(Semaphore::new(compile::MAX_INSTANCES as usize)),
-            stopping: stopped,
         };
-        let mut targets = BTreeMap::new();
+        let mut handlers = BTreeMap::new();
         for (id, component) in manifest.components {
-            let target = Arc::new(loader.load(&id, component).await?);
-            targets.insert(id, target);
+            let guest = Arc::new(loader.load(&id, component).await?);
+            handlers.insert(id, ProxyHandler::new(Instances(guest)));
         }
-        let routes = manifest
-            .routes
-            .into_iter()
-            .filter_map(|(route, id)| Some((route, targets.get(&id)?.clone())))
-            .collect();
+        let routes = manifest.routes.into_iter();
+        let routes = routes.filter_map(|(route, id)| Some((route, handlers.get(&id)?.clone())));
         Ok(Self {
             name: manifest.name,
             local_addr,
             server: Server {
                 listener,
-                routes: Arc::new(Routes::new(routes)),
+                routes: Arc::new(Routes::new(routes.collect())),
                 slots: loader.slots,
-                stopping,
             },
         })
     }
@@ -149,7 +140,7 @@ impl Host {
     /// Each route as written, and the id of the component that answers it.
     pub fn routes(&self) -> impl Iterator<Item = (String, &str)> {
         let routes = self.server.routes.iter();
-        routes.map(|(route, target)| (route.to_string(), &*target.id))
+        routes.map(|(route, handler)| (route.to_string(), &*handler.state().0.id))
     }
 
     /// Serves until `shutdown` resolves. Then it accepts nothing more and returns when all that
@@ -167,57 +158,44 @@ struct Loader {
     variables: Variables,
     directory: PathBuf,
     http: outbound::http::Client,
-    redis: RedisConnections,
+    redis: RedisLinks,
     slots: Arc<Semaphore>,
-    stopping: watch::Receiver<bool>,
 }
 
 impl Loader {
-    async fn load(&mut self, id: &str, config: ComponentConfig) -> Result<Target, HostError> {
-        let place = format!("component.{id}");
+    async fn load(&self, id: &str, config: ComponentConfig) -> Result<Guest, HostError> {
+        let place = |field: &str| format!("component.{id}.{field}");
         let allowed = Arc::new(AllowedHosts::parse(
-            &place,
+            place("allowed_outbound_hosts"),
             &config.allowed_outbound_hosts,
             &self.variables,
         )?);
         let mut variables = BTreeMap::new();
         for (name, template) in config.variables {
-            variables.insert(name, self.variables.fill(&template)?);
+            let value = self.variables.fill(&place("variables"), &template)?;
+            variables.insert(name, value);
         }
-        let mounts = Mounts::prepare(&place, &self.directory, &config.files)?;
-        let component = self
-            .compile(id, self.directory.join(&config.source))
-            .await?;
-        let id: Arc<str> = id.into();
-        let guest = Guest {
-            id: id.clone(),
-            pre: guest::link(&self.engine, &id, &component)?,
+        let mounts = Mounts::prepare(&place("files"), &self.directory, &config.files)?;
+        let source = self.directory.join(&config.source);
+        let (engine, cache, name) = (self.engine.clone(), self.cache_dir.clone(), id.to_owned());
+        // Compiling takes seconds of all processors.
+        let task = move || compile::load(&engine, &name, &source, cache.as_deref());
+        let component = tokio::task::spawn_blocking(task)
+            .await
+            .map_err(|panic| HostError::Engine(panic.into()))??;
+        Ok(Guest {
+            id: id.into(),
+            pre: guest::link(&self.engine, id, &component)?,
             environment: config.environment,
             variables,
             mounts,
-            http: OutboundHttp::new(self.http.clone(), allowed.clone(), id.clone()),
+            http: OutboundHttp {
+                client: self.http.clone(),
+                allowed: allowed.clone(),
+            },
             allowed,
             redis: self.redis.clone(),
             slots: self.slots.clone(),
-            stopping: self.stopping.clone(),
-        };
-        Ok(Target {
-            id,
-            handler: ProxyHandler::new(Instances(Arc::new(guest))),
         })
-    }
-
-    async fn compile(
-        &self,
-        id: &str,
-        source: PathBuf,
-    ) -> Result<wasmtime::component::Component, HostError> {
-        let (engine, cache, id) = (self.engine.clone(), self.cache_dir.clone(), id.to_owned());
-        let task = move || compile::load(&engine, &id, &source, cache.as_deref());
-        // Compiling takes seconds of all processors.
-        match tokio::task::spawn_blocking(task).await {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
     }
 }

@@ -11,16 +11,34 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 /// Bytes after which a line is logged although it has not ended: a guest can't fill the memory.
 const MAX_LINE: usize = 8 * 1024;
 
-/// One output of one component.
+/// One output of one instance.
 #[derive(Clone)]
 pub(crate) struct GuestOutput {
     component: Arc<str>,
     stream: &'static str,
+    /// The line that has not ended yet.
+    started: Vec<u8>,
 }
 
 impl GuestOutput {
     pub(crate) fn new(component: Arc<str>, stream: &'static str) -> Self {
-        Self { component, stream }
+        Self {
+            component,
+            stream,
+            started: Vec::new(),
+        }
+    }
+
+    fn log(&mut self) {
+        let line = String::from_utf8_lossy(&self.started);
+        tracing::info!(
+            target: "guest",
+            component = %self.component,
+            stream = self.stream,
+            "{}",
+            line.trim_end()
+        );
+        self.started.clear();
     }
 }
 
@@ -32,55 +50,22 @@ impl IsTerminal for GuestOutput {
 
 impl StdoutStream for GuestOutput {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(Lines {
-            output: self.clone(),
-            started: Vec::new(),
-        })
+        Box::new(self.clone())
     }
 }
 
-struct Lines {
-    output: GuestOutput,
-    /// The line that has not ended yet.
-    started: Vec<u8>,
-}
-
-impl Lines {
-    fn take(&mut self, mut bytes: &[u8]) {
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            self.started.extend_from_slice(&bytes[..end]);
-            self.log();
-            bytes = &bytes[end + 1..];
-        }
-        self.started.extend_from_slice(bytes);
-        if self.started.len() >= MAX_LINE {
-            self.log();
-        }
-    }
-
-    fn log(&mut self) {
-        let GuestOutput { component, stream } = &self.output;
-        let line = String::from_utf8_lossy(&self.started);
-        tracing::info!(target: "guest", component = %component, stream, "{}", line.trim_end());
-        self.started.clear();
-    }
-}
-
-impl Drop for Lines {
-    fn drop(&mut self) {
-        if !self.started.is_empty() {
-            self.log();
-        }
-    }
-}
-
-impl AsyncWrite for Lines {
+impl AsyncWrite for GuestOutput {
     fn poll_write(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.take(bytes);
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.started.extend_from_slice(part);
+            if part.ends_with(b"\n") || self.started.len() >= MAX_LINE {
+                self.log();
+            }
+        }
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -90,5 +75,13 @@ impl AsyncWrite for Lines {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for GuestOutput {
+    fn drop(&mut self) {
+        if !self.started.is_empty() {
+            self.log();
+        }
     }
 }
