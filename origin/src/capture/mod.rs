@@ -3,13 +3,13 @@
 //! The triggers run in the writer's own transaction, whoever the writer is: `psql`, a migration,
 //! another service. What they record commits or rolls back with the change itself.
 
-mod foreign_key;
+mod relation;
 mod trigger;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tidemark_shared::{catalog::Catalog, digest::Digest};
 
-pub use foreign_key::{ForeignKey, PathError};
+pub use relation::{ForeignKey, PathError};
 pub use trigger::{FOLD_AT, OPERATIONS};
 
 /// The schema, outbox and bookkeeping tables; safe to run again.
@@ -21,6 +21,7 @@ pub struct Installation {
     /// The tables with triggers, as the catalog names them.
     pub tables: Vec<String>,
     triggers: String,
+    trigger_count: usize,
     digest: Digest,
 }
 
@@ -65,8 +66,9 @@ impl Installation {
     ) -> Result<Self, CaptureError> {
         let mut tables = Vec::new();
         let mut triggers = String::new();
+        let mut trigger_count = 0;
         for (table, capture) in catalog.captures() {
-            let sql = trigger::for_table(connection, table, &capture)
+            let captured = trigger::for_table(connection, table, &capture)
                 .await
                 .map_err(|error| match error {
                     trigger::TriggerError::Path(source) => CaptureError::Table {
@@ -75,13 +77,15 @@ impl Installation {
                     },
                     trigger::TriggerError::Database(error) => error.into(),
                 })?;
-            triggers.push_str(&sql);
+            triggers.push_str(&captured.sql);
+            trigger_count += captured.triggers;
             tables.push(table.to_owned());
         }
         let digest = Digest::of_fields([Some(SCHEMA.as_bytes()), Some(triggers.as_bytes())]);
         Ok(Self {
             tables,
             triggers,
+            trigger_count,
             digest,
         })
     }
@@ -146,7 +150,7 @@ impl Installation {
         let firing: i64 = sqlx::query_scalar(trigger::COUNT_FIRING)
             .fetch_one(connection)
             .await?;
-        Ok(usize::try_from(firing) == Ok(self.tables.len() * OPERATIONS.len()))
+        Ok(usize::try_from(firing) == Ok(self.trigger_count))
     }
 
     fn record(&self) -> String {
@@ -173,7 +177,7 @@ pub(crate) async fn is_table(
     connection: &mut PgConnection,
     table: &str,
 ) -> Result<bool, sqlx::Error> {
-    Ok(foreign_key::relation(connection, table).await?.is_some())
+    Ok(relation::find(connection, table).await?.is_some())
 }
 
 /// Quotes an identifier that may be qualified by a schema.

@@ -11,8 +11,8 @@ use sqlx::PgConnection;
 use tidemark_shared::catalog::{Capture, FamilySource};
 
 use super::{
-    foreign_key::{self, ForeignKey, PathError, Relation},
     literal, quoted_part,
+    relation::{self, ForeignKey, PathError, Relation},
 };
 
 /// A statement that touches more members of a family than this records the family as a whole.
@@ -58,12 +58,21 @@ impl From<sqlx::Error> for TriggerError {
     }
 }
 
-/// The SQL that makes a table's function and triggers.
+/// A table's capture.
+pub(super) struct TableCapture {
+    /// The SQL that makes its function and triggers.
+    pub(super) sql: String,
+    /// How many triggers that are.
+    pub(super) triggers: usize,
+}
+
+/// Works out the capture of one table, and of its partitions and inheriting tables: who writes to
+/// one of those by its own name fires no trigger of the parent, and yet changes what it shows.
 pub(super) async fn for_table(
     connection: &mut PgConnection,
     table: &str,
     capture: &Capture,
-) -> Result<String, TriggerError> {
+) -> Result<TableCapture, TriggerError> {
     let relation = relation(connection, table).await?;
     let mut families = Vec::with_capacity(capture.families.len());
     for source in &capture.families {
@@ -73,12 +82,16 @@ pub(super) async fn for_table(
             column: &source.column,
         });
     }
-    Ok(render(
-        table,
-        &relation.sql_name,
-        capture.whole_table,
-        &families,
-    ))
+    let mut sql = function(table, capture.whole_table, &families);
+    let descendants = relation::descendants(connection, &relation).await?;
+    let relations = std::iter::once(&relation).chain(&descendants);
+    for relation in relations {
+        sql.push_str(&triggers(table, &relation.sql_name));
+    }
+    Ok(TableCapture {
+        sql,
+        triggers: (1 + descendants.len()) * OPERATIONS.len(),
+    })
 }
 
 /// A family and the way from a row to its member.
@@ -95,7 +108,7 @@ struct Step {
 }
 
 async fn relation(connection: &mut PgConnection, table: &str) -> Result<Relation, TriggerError> {
-    let relation = foreign_key::relation(connection, table).await?;
+    let relation = relation::find(connection, table).await?;
     Ok(relation.ok_or_else(|| PathError::NoTable {
         table: table.to_owned(),
     })?)
@@ -111,7 +124,7 @@ async fn resolve(
     let mut steps = Vec::with_capacity(source.via.len());
     for next in &source.via {
         let there = relation(connection, next).await?;
-        let keys = foreign_key::between(connection, &here, &there).await?;
+        let keys = relation::between(connection, &here, &there).await?;
         let [key] = <[ForeignKey; 1]>::try_from(keys).map_err(|keys| PathError::ForeignKeys {
             count: keys.len(),
             from: name.to_owned(),
@@ -123,7 +136,7 @@ async fn resolve(
         });
         (name, here) = (next, there);
     }
-    if !foreign_key::has_column(connection, &here, &source.column).await? {
+    if !relation::has_column(connection, &here, &source.column).await? {
         return Err(PathError::NoColumn {
             table: name.to_owned(),
             column: source.column.clone(),
@@ -133,11 +146,14 @@ async fn resolve(
     Ok(steps)
 }
 
-fn render(table: &str, sql_name: &str, whole_table: bool, families: &[Family<'_>]) -> String {
-    let function = format!("tidemark.{}", quoted_part(&format!("capture {table}")));
+fn function_name(table: &str) -> String {
+    format!("tidemark.{}", quoted_part(&format!("capture {table}")))
+}
+
+fn function(table: &str, whole_table: bool, families: &[Family<'_>]) -> String {
     let record = |transitions: &[&str]| record(table, whole_table, families, transitions);
-    let mut sql = format!(
-        "CREATE FUNCTION {function}() RETURNS trigger
+    format!(
+        "CREATE FUNCTION {name}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $capture$
 BEGIN
   IF TG_OP = 'INSERT' THEN
@@ -153,11 +169,19 @@ BEGIN
 END
 $capture$;
 ",
+        name = function_name(table),
         insert = record(&["new_rows"]),
         update = record(&["old_rows", "new_rows"]),
         delete = record(&["old_rows"]),
         truncate = record_truncate(table, whole_table, families),
-    );
+    )
+}
+
+/// The triggers of one relation. Their names hold the table's, since a partition may be captured
+/// for its own sake as well.
+fn triggers(table: &str, relation: &str) -> String {
+    let function = function_name(table);
+    let mut sql = String::new();
     for operation in OPERATIONS {
         let referencing = match operation {
             "insert" => " REFERENCING NEW TABLE AS new_rows",
@@ -165,12 +189,13 @@ $capture$;
             "delete" => " REFERENCING OLD TABLE AS old_rows",
             _ => "",
         };
+        let name = quoted_part(&format!("tidemark {operation} {table}"));
         // Writing to a string can't fail.
         let _ = write!(
             sql,
-            "CREATE TRIGGER tidemark_{operation} AFTER {operation} ON {sql_name}{referencing}\n  \
+            "CREATE TRIGGER {name} AFTER {operation} ON {relation}{referencing}\n  \
              FOR EACH STATEMENT EXECUTE FUNCTION {function}();\n\
-             ALTER TABLE {sql_name} ENABLE ALWAYS TRIGGER tidemark_{operation};\n"
+             ALTER TABLE {relation} ENABLE ALWAYS TRIGGER {name};\n"
         );
     }
     sql

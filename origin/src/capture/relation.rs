@@ -1,4 +1,5 @@
-//! Foreign keys, as PostgreSQL knows them: the steps from a row to the family it belongs to.
+//! Tables as PostgreSQL knows them, and the foreign keys between them: the steps from a row to the
+//! family it belongs to.
 
 use sqlx::PgConnection;
 
@@ -48,7 +49,7 @@ pub(super) struct Relation {
 }
 
 /// The ordinary or partitioned table that the catalog's name stands for.
-pub(super) async fn relation(
+pub(super) async fn find(
     connection: &mut PgConnection,
     table: &str,
 ) -> Result<Option<Relation>, sqlx::Error> {
@@ -61,6 +62,30 @@ pub(super) async fn relation(
     .fetch_optional(connection)
     .await?;
     Ok(found.map(|(oid, sql_name)| Relation { oid, sql_name }))
+}
+
+/// The partitions and inheriting tables of a table, at every level.
+pub(super) async fn descendants(
+    connection: &mut PgConnection,
+    table: &Relation,
+) -> Result<Vec<Relation>, sqlx::Error> {
+    let found: Vec<(i64, String)> = sqlx::query_as(
+        "WITH RECURSIVE below (oid) AS (
+             SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = $1::bigint::oid
+             UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below ON i.inhparent = below.oid
+         )
+         SELECT c.oid::bigint, format('%I.%I', n.nspname, c.relname)
+         FROM below JOIN pg_catalog.pg_class c ON c.oid = below.oid
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'p') ORDER BY 2",
+    )
+    .bind(table.oid)
+    .fetch_all(connection)
+    .await?;
+    Ok(found
+        .into_iter()
+        .map(|(oid, sql_name)| Relation { oid, sql_name })
+        .collect())
 }
 
 /// Whether a table has a column.
