@@ -1,0 +1,45 @@
+# Tidemark. `make` lists what there is.
+
+# For `make demo`; see `make help`.
+SIZE ?= demo
+EDGE_PORT ?= 3000
+ORIGIN_PORT ?= 3001
+RUNNER ?= host
+
+DEMO_DIR := .tidemark
+WASM := --package tidemark-edge --target wasm32-wasip2
+# Everything that runs natively; the edge is WebAssembly only.
+NATIVE := --workspace --exclude tidemark-edge
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo clean-demo test lint
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'make demo takes EDGE_PORT=3000 ORIGIN_PORT=3001 SIZE=demo|full RUNNER=host|spin.'
+
+setup: ## Install what is missing: Redis, PostgreSQL, the wasm target.
+	@ops/setup
+
+build: setup ## Build everything.
+	cargo build
+	cargo build $(WASM) --release
+
+demo: build ## Run the ERP example; Ctrl-C stops it and keeps its data.
+	@exec cargo run --quiet --package tidemark-tests --bin tidemark-demo -- \
+		--dir $(DEMO_DIR) --size $(SIZE) --runner $(RUNNER) \
+		--edge-port $(EDGE_PORT) --origin-port $(ORIGIN_PORT)
+
+clean-demo: ## Remove the demo's data.
+	@# PostgreSQL's data may be elsewhere, behind a link: see tests/src/demo.rs.
+	@if [ -L $(DEMO_DIR)/postgres ]; then rm -rf "$$(readlink $(DEMO_DIR)/postgres)"; fi
+	rm -rf $(DEMO_DIR)
+
+test: build ## Run all tests.
+	cargo test $(NATIVE)
+
+lint: setup ## Check format and lints.
+	cargo fmt --all --check
+	cargo clippy $(NATIVE) --all-targets -- -D warnings
+	cargo clippy $(WASM) -- -D warnings

@@ -1,0 +1,163 @@
+//! Installing and removing capture, and that the origin serves nothing without it.
+
+use std::fs;
+
+use tempfile::TempDir;
+use tidemark_tests::stack::Database;
+
+use crate::support::{Ran, origin, origin_on};
+
+async fn scalar(database: &Database, sql: &'static str) -> i64 {
+    let mut connection = database.connect().await.unwrap();
+    sqlx::query_scalar(sql)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
+
+async fn triggers(database: &Database) -> i64 {
+    scalar(
+        database,
+        "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'tidemark%' AND NOT tgisinternal",
+    )
+    .await
+}
+
+async fn schemas(database: &Database) -> i64 {
+    scalar(
+        database,
+        "SELECT count(*) FROM pg_namespace WHERE nspname = 'tidemark'",
+    )
+    .await
+}
+
+/// What `serve` says where it must not serve.
+fn refusal(database: &Database) -> String {
+    let Ran {
+        success,
+        stderr,
+        stdout,
+    } = origin(&origin_on(database), &["serve"]);
+    assert!(!success, "it serves: {stdout}");
+    assert!(!stdout.contains("listening"), "{stdout}");
+    stderr
+}
+
+#[tokio::test]
+async fn installing_again_changes_nothing() {
+    let database = Database::plain_erp().await.unwrap();
+    let config = origin_on(&database);
+    let first = origin(&config, &["install"]);
+    assert!(first.success, "{first:?}");
+    assert!(
+        first
+            .stdout
+            .starts_with("installed the outbox and triggers on "),
+        "{first:?}"
+    );
+    for table in [
+        "customers",
+        "order_items",
+        "orders",
+        "organizations",
+        "products",
+    ] {
+        assert!(first.stdout.contains(table), "{first:?}");
+    }
+    // Only read by a query that is never cached.
+    assert!(!first.stdout.contains("inventory"), "{first:?}");
+    let count = triggers(&database).await;
+    assert!(count > 0);
+
+    let second = origin(&config, &["install"]);
+    assert!(second.stdout.starts_with("nothing to do"), "{second:?}");
+    assert_eq!(triggers(&database).await, count);
+}
+
+#[tokio::test]
+async fn a_dry_run_prints_the_sql_and_changes_nothing() {
+    let database = Database::plain_erp().await.unwrap();
+    let config = origin_on(&database);
+    let dry = origin(&config, &["install", "--dry-run"]);
+    assert!(dry.success, "{dry:?}");
+    assert!(dry.stdout.starts_with("BEGIN;") && dry.stdout.trim_end().ends_with("COMMIT;"));
+    assert_eq!(schemas(&database).await, 0);
+
+    // The same SQL, run by hand, is the installation.
+    database.run(&dry.stdout).await.unwrap();
+    let then = origin(&config, &["install"]);
+    assert!(then.stdout.starts_with("nothing to do"), "{then:?}");
+}
+
+#[tokio::test]
+async fn uninstalling_removes_everything() {
+    let database = Database::erp().await.unwrap();
+    let config = origin_on(&database);
+    assert!(triggers(&database).await > 0);
+    let gone = origin(&config, &["uninstall"]);
+    assert!(gone.success, "{gone:?}");
+    assert_eq!(
+        (triggers(&database).await, schemas(&database).await),
+        (0, 0)
+    );
+    database
+        .run("UPDATE orders SET status = 'cancelled'")
+        .await
+        .unwrap();
+    assert!(refusal(&database).contains("run: tidemark-origin install"));
+    assert!(origin(&config, &["uninstall"]).success, "again is no error");
+    assert!(origin(&config, &["install"]).success);
+}
+
+#[tokio::test]
+async fn nothing_is_served_without_the_triggers_of_this_catalog() {
+    let database = Database::plain_erp().await.unwrap();
+    assert!(refusal(&database).contains("run: tidemark-origin install"));
+    let relay = origin(&origin_on(&database), &["relay"]);
+    assert!(
+        !relay.success && relay.stderr.contains("run: tidemark-origin install"),
+        "{relay:?}"
+    );
+
+    let database = Database::erp().await.unwrap();
+    for damage in [
+        "ALTER TABLE orders DISABLE TRIGGER tidemark_update",
+        "ALTER TABLE orders ENABLE TRIGGER tidemark_update",
+        "DROP TRIGGER tidemark_insert ON payments",
+    ] {
+        database.run(damage).await.unwrap();
+        assert!(
+            refusal(&database).contains("run: tidemark-origin install"),
+            "{damage}"
+        );
+        let repaired = origin(&origin_on(&database), &["install"]);
+        assert!(
+            repaired.stdout.starts_with("installed"),
+            "{damage}: {repaired:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn another_catalog_renews_the_triggers() {
+    let database = Database::erp().await.unwrap();
+    let folder = TempDir::new().unwrap();
+    let erp = tidemark_tests::erp::catalog();
+    std::os::unix::fs::symlink(erp.join("sql"), folder.path().join("sql")).unwrap();
+    let text = fs::read_to_string(erp.join("tidemark.toml")).unwrap();
+    let changed = text.replace(", \"user:{created_by}\"]", "]");
+    assert_ne!(changed, text);
+    fs::write(folder.path().join("tidemark.toml"), changed).unwrap();
+
+    let mut config = origin_on(&database);
+    config.catalog = folder.path().to_owned();
+    let serve = origin(&config, &["serve"]);
+    assert!(
+        serve.stderr.contains("run: tidemark-origin install"),
+        "{serve:?}"
+    );
+    let renewed = origin(&config, &["install"]);
+    assert!(renewed.stdout.starts_with("installed"), "{renewed:?}");
+    let back = origin(&origin_on(&database), &["install"]);
+    assert!(back.stdout.starts_with("installed"), "{back:?}");
+}

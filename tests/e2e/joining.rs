@@ -1,0 +1,176 @@
+//! Who may share whose load, and what may be stored: the rules of §5.5 under the worst timing.
+
+use http::Method;
+use serde_json::json;
+use tidemark_tests::{http::Client, stack::Stack, wait};
+
+use crate::support::{
+    HIT,
+    gate::{self, Gate},
+    read_until,
+};
+
+#[tokio::test]
+async fn i1_whoever_reads_after_a_change_shares_no_older_load() {
+    let stack = Stack::with().catalog(gate::CATALOG).start().await;
+    let mut gate = Gate::shut(&stack).await;
+    let early = async {
+        let early = stack.read("/item/1").await;
+        assert_eq!(early.json()["value"], "old");
+    };
+    let late = async {
+        gate.queue(1).await;
+        stack
+            .sql("UPDATE items SET value = 'new' WHERE id = 1")
+            .await;
+        stack.settled().await;
+        let asked = mgets(&stack).await;
+        let late = async {
+            let late = stack.read("/item/1").await;
+            assert_eq!(late.json()["value"], "new", "{late:?}");
+        };
+        let open = async {
+            have_taken_their_seats(&stack, asked + 1).await;
+            gate.open().await;
+        };
+        tokio::join!(late, open);
+    };
+    tokio::join!(early, late);
+    // What the early reader's load left behind, if anything, is not served.
+    for _ in 0..5 {
+        assert_eq!(stack.read("/item/1").await.json()["value"], "new");
+    }
+    assert_eq!(stack.hit("/item/1").await.json()["value"], "new");
+}
+
+/// How often an edge has asked Redis for an entry and its stamps.
+async fn mgets(stack: &Stack) -> u64 {
+    let info: String = stack.redis(&["INFO", "commandstats"]).await;
+    let calls = info.lines().find_map(|line| {
+        let statistics = line.strip_prefix("cmdstat_mget:calls=")?;
+        statistics.split(',').next()
+    });
+    calls.and_then(|calls| calls.parse().ok()).unwrap_or(0)
+}
+
+/// Waits until so many requests have asked Redis and been seated: what the edge answers after
+/// that, it answers with all of them aboard a load.
+async fn have_taken_their_seats(stack: &Stack, requests: u64) {
+    wait::until(
+        "all have asked Redis",
+        async || mgets(stack).await,
+        |seen| *seen >= requests,
+    )
+    .await;
+    stack.read("/nope").await;
+}
+
+#[tokio::test]
+async fn i1_an_answer_older_than_the_change_is_not_served_from_the_cache() {
+    let stack = Stack::with().catalog(gate::CATALOG).start().await;
+    let mut gate = Gate::shut(&stack).await;
+    let early = async {
+        assert_eq!(stack.read("/item/1").await.json()["value"], "old");
+    };
+    let change = async {
+        gate.queue(1).await;
+        stack
+            .sql("UPDATE items SET value = 'new' WHERE id = 1")
+            .await;
+        stack.settled().await;
+        gate.open().await;
+    };
+    tokio::join!(early, change);
+    assert_eq!(stack.hit("/item/1").await.json()["value"], "new");
+}
+
+#[tokio::test]
+async fn i3_a_writer_shares_no_load_from_before_its_write() {
+    let stack = Stack::with().catalog(gate::CATALOG).start().await;
+    let mut gate = Gate::shut(&stack).await;
+    let reader = async {
+        assert_eq!(stack.read("/item/1").await.json()["value"], "old");
+    };
+    let writer = async {
+        gate.queue(1).await;
+        // The command waits at the gate as well, its transaction open.
+        let body = json!({"value": "mine"});
+        let command = stack.command(Method::PUT, "/item/1", &body);
+        let open = async {
+            gate.queue(2).await;
+            gate.open().await;
+        };
+        let (written, ()) = tokio::join!(command, open);
+        assert_eq!(
+            written.header("tidemark-invalidation"),
+            "applied",
+            "{written:?}"
+        );
+        assert_eq!(stack.read("/item/1").await.json()["value"], "mine");
+    };
+    tokio::join!(reader, writer);
+}
+
+#[tokio::test]
+async fn i5_concurrent_misses_share_a_load() {
+    const READERS: usize = 12;
+    let stack = Stack::with()
+        .catalog(gate::CATALOG)
+        .log_statements()
+        .start()
+        .await;
+    // An instance that is there already takes them all.
+    stack.read("/quick/1").await;
+    let before = stack.statements().await.len();
+    let mut gate = Gate::shut(&stack).await;
+    let client = Client::default();
+    let url = format!("{}/item/1", stack.edge.url());
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let asked = mgets(&stack).await;
+        let (client, url) = (client.clone(), url.clone());
+        readers.push(tokio::spawn(async move { client.get(&url).await.unwrap() }));
+        // One after the other: a crowd at once would be given several instances.
+        have_taken_their_seats(&stack, asked + 1).await;
+    }
+    gate.queue(1).await;
+    gate.open().await;
+    let mut answers = Vec::new();
+    for reader in readers {
+        answers.push(reader.await.unwrap());
+    }
+    assert!(answers.iter().all(|answer| answer.body == answers[0].body));
+    let loads = stack.statements().await.len() - before;
+    let collapsed = answers
+        .iter()
+        .filter(|answer| answer.cache_status().contains("collapsed"))
+        .count();
+    assert_eq!(loads, 1, "{collapsed} of {READERS} shared a load");
+    assert_eq!(collapsed, READERS - 1);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_takes_nobodys_answer_with_it() {
+    let stack = Stack::with().catalog(gate::CATALOG).start().await;
+    let mut gate = Gate::shut(&stack).await;
+    let client = Client::default();
+    let url = format!("{}/item/1", stack.edge.url());
+    let impatient = tokio::spawn({
+        let (client, url) = (client.clone(), url.clone());
+        async move { client.get(&url).await.map(drop) }
+    });
+    gate.queue(1).await;
+    let asked = mgets(&stack).await;
+    let patient = tokio::spawn(async move { client.get(&url).await.unwrap() });
+    have_taken_their_seats(&stack, asked + 1).await;
+    impatient.abort();
+    let _ = impatient.await;
+    gate.open().await;
+    let answer = patient.await.unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["value"], "old");
+    read_until(&stack, "/item/1", "a hit", |answer| {
+        answer.cache_status() == HIT
+    })
+    .await;
+}

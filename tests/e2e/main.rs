@@ -1,0 +1,32 @@
+//! End-to-end tests: real PostgreSQL, real Redis, the real origin, and the real component in the
+//! host, spoken to from outside. A test whose name begins with `i1_` … `i6_` proves that invariant
+//! of the design (section 7).
+//!
+//! Each test has servers of its own (see [`tidemark_tests::stack`]) and waits for conditions, never
+//! for time, so that all of them run beside each other on a slow machine.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends by panicking"
+)]
+
+mod bad_requests;
+mod capture;
+mod check;
+mod cli;
+mod commands;
+mod demo;
+mod install;
+mod joining;
+mod limits;
+mod origin_loss;
+mod reads;
+mod redis_loss;
+mod relay;
+mod round_trips;
+mod secrets;
+mod shutdown;
+mod slow;
+mod support;
+mod transcript;

@@ -1,0 +1,142 @@
+//! The origin or PostgreSQL is gone: what is proven is served as long as it is proven, and not longer.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tidemark_tests::{stack::Stack, wait};
+
+use crate::support::{HIT, assert_problem, dashboard, orders, read_until};
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_millis()).unwrap()
+}
+
+#[tokio::test]
+async fn i2_without_a_relay_hits_end_within_the_promise() {
+    const MAX_STALENESS_MS: i64 = 1_000;
+    let mut stack = Stack::start().await;
+    stack.hit(&dashboard(42)).await;
+    stack.origin.process().kill();
+    let mut hits = 0;
+    let last = wait::until(
+        "the promise has run out",
+        async || {
+            let asked_at = now_ms();
+            let answer = stack.read(&dashboard(42)).await;
+            if answer.cache_status() == HIT {
+                hits += 1;
+                let as_of: i64 = answer.header("tidemark-as-of").parse().unwrap();
+                let age = asked_at - as_of;
+                assert!(age <= MAX_STALENESS_MS, "a hit proven {age} ms ago");
+            }
+            answer
+        },
+        |answer| answer.cache_status() != HIT,
+    )
+    .await;
+    assert_problem(&last, 502, "bad-gateway");
+    assert!(last.cache_status().contains("detail=unproven"), "{last:?}");
+
+    stack.start_origin().await;
+    let back = stack.hit(&dashboard(42)).await;
+    assert_eq!(back.json()["organization"]["id"], 42);
+}
+
+#[tokio::test]
+async fn a_dead_origin_is_502_and_nothing_is_stored() {
+    let mut stack = Stack::start().await;
+    stack.origin.process().kill();
+    let answer = stack.read(&dashboard(42)).await;
+    assert_problem(&answer, 502, "bad-gateway");
+    assert_problem(&stack.read("/inventory/7").await, 502, "bad-gateway");
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(!text.contains("127.0.0.1"), "{text}");
+    assert!(
+        stack
+            .keys()
+            .await
+            .iter()
+            .all(|key| !key.contains("dashboard"))
+    );
+    stack.start_origin().await;
+    assert_eq!(stack.read(&dashboard(42)).await.status, 200);
+    stack.hit(&dashboard(42)).await;
+}
+
+#[tokio::test]
+async fn i4_a_killed_origin_loses_no_change() {
+    let mut stack = Stack::start().await;
+    let before = orders(&stack.hit(&dashboard(42)).await);
+    assert!(before > 0);
+    stack.hit(&dashboard(43)).await;
+    let epoch = stack.tidemark().await.unwrap().epoch;
+    stack.origin.process().kill();
+    stack
+        .sql("UPDATE orders SET status = 'cancelled' WHERE org_id = 42")
+        .await;
+    stack.start_origin().await;
+    stack.settled().await;
+    assert_eq!(orders(&stack.read(&dashboard(42)).await), 0);
+    // Redis is the same, and nothing was lost: what did not change is still proven.
+    assert_eq!(stack.tidemark().await.unwrap().epoch, epoch);
+    stack.hit(&dashboard(43)).await;
+    stack.hit(&dashboard(42)).await;
+}
+
+#[tokio::test]
+async fn postgresql_down_is_503_and_all_recovers() {
+    let mut stack = Stack::with().own_server().start().await;
+    stack.hit(&dashboard(42)).await;
+    stack.database.server().process().stop();
+    for answer in [
+        stack.ask(&dashboard(43)).await,
+        stack.read(&dashboard(43)).await,
+        stack.ask("/readyz").await,
+        stack
+            .command(
+                http::Method::PUT,
+                "/product/7/price",
+                &serde_json::json!({"price": 1}),
+            )
+            .await,
+    ] {
+        assert_problem(&answer, 503, "unavailable");
+        assert_eq!(answer.header("retry-after"), "1", "{answer:?}");
+    }
+    assert_eq!(stack.ask("/healthz").await.status, 200);
+    // What was cached can't be proven any more, and is not served.
+    read_until(&stack, &dashboard(42), "no longer proven", |answer| {
+        answer.status == 503
+    })
+    .await;
+
+    stack.database.server().restart().await.unwrap();
+    read_until(&stack, &dashboard(43), "an answer again", |answer| {
+        answer.status == 200
+    })
+    .await;
+    stack.hit(&dashboard(42)).await;
+    stack
+        .sql("UPDATE organizations SET name = 'After' WHERE id = 42")
+        .await;
+    read_until(&stack, &dashboard(42), "the change", |answer| {
+        answer.json()["organization"]["name"] == "After"
+    })
+    .await;
+    assert_eq!(stack.ask("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn i1_postgresql_restarted_after_a_crash_loses_no_invalidation() {
+    let mut stack = Stack::with().own_server().start().await;
+    stack.hit(&dashboard(42)).await;
+    stack
+        .sql("UPDATE organizations SET name = 'Before the crash' WHERE id = 42")
+        .await;
+    stack.database.server().process().stop();
+    stack.database.server().restart().await.unwrap();
+    read_until(&stack, &dashboard(42), "the change", |answer| {
+        answer.status == 200 && answer.json()["organization"]["name"] == "Before the crash"
+    })
+    .await;
+}

@@ -1,0 +1,87 @@
+//! What a request costs: a hit one Redis command and nothing else, a miss one SQL query.
+
+use tidemark_tests::stack::Stack;
+
+use crate::support::{HIT, dashboard};
+
+#[tokio::test]
+async fn a_hit_is_one_redis_command_and_no_query() {
+    let stack = Stack::with().log_statements().start().await;
+    let mut monitor = stack.redis.monitor().await.unwrap();
+    stack.hit(&dashboard(42)).await;
+    let queries = stack.statements().await.len();
+    monitor.commands().await.unwrap();
+
+    const READS: usize = 30;
+    let mut hits = 0;
+    for _ in 0..READS {
+        let answer = stack.read(&dashboard(42)).await;
+        if answer.cache_status() == HIT {
+            hits += 1;
+        }
+    }
+    // Fewer only if the machine is so busy that the relay could not prove some of them.
+    assert!(hits > 0);
+    let commands = monitor.commands().await.unwrap();
+    if hits == READS {
+        assert_eq!(commands.len(), READS, "{commands:#?}");
+        assert!(
+            commands
+                .iter()
+                .all(|command| command.starts_with("\"MGET\" \"tm:{org:42}:dashboard:")),
+            "{commands:#?}"
+        );
+        assert_eq!(stack.statements().await.len(), queries);
+    }
+}
+
+#[tokio::test]
+async fn a_miss_is_one_query() {
+    let stack = Stack::with().log_statements().start().await;
+    // The connection's own set-up is not a query, but let it be done.
+    stack.read(&dashboard(41)).await;
+    for org in [42, 43, 44] {
+        let before = stack.statements().await.len();
+        stack.read(&dashboard(org)).await;
+        let statements = stack.statements().await;
+        assert_eq!(statements.len(), before + 1, "{statements:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_miss_writes_missing_stamps_and_one_entry() {
+    let stack = Stack::start().await;
+    let mut monitor = stack.redis.monitor().await.unwrap();
+    stack.hit(&dashboard(42)).await;
+    let commands = monitor.commands().await.unwrap();
+    let count = |prefix: &str| {
+        let of_kind = commands
+            .iter()
+            .filter(|command| command.starts_with(prefix));
+        of_kind.count()
+    };
+    // Of the six tables only products has no organization: org:42, org:*, products.
+    for stamp in ["tm:{org:42}", "tm:{org:*}", "tm:{products}"] {
+        assert_eq!(count(&format!("\"SET\" \"{stamp}\" ")), 1, "{commands:#?}");
+    }
+    assert!(
+        count("\"SET\" \"tm:{org:42}:dashboard:") >= 1,
+        "{commands:#?}"
+    );
+    // Only what the design names: whoever reads has no business with KEYS, SCAN or scripts.
+    assert!(
+        commands.iter().all(|command| {
+            [
+                "\"MGET\"",
+                "\"SET\"",
+                "\"HELLO\"",
+                "\"AUTH\"",
+                "\"CLIENT\"",
+                "\"SELECT\"",
+            ]
+            .iter()
+            .any(|known| command.to_uppercase().starts_with(known))
+        }),
+        "{commands:#?}"
+    );
+}

@@ -1,0 +1,428 @@
+//! The demo: all servers on data that stays, for a newcomer's `make demo`.
+
+use std::{
+    fmt::Display,
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, symlink},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use rustix::process::geteuid;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::{
+    edge::{Edge, EdgeConfig, Runner},
+    erp::{self, Size},
+    http::Client,
+    lease::{self, Taken},
+    origin::{Origin, OriginConfig},
+    port::{self, local},
+    postgres::{Durability, Postgres, can_live_in},
+    process::Process,
+    redis::{Redis, RedisConfig},
+    tools,
+};
+
+/// The database in the demo's server.
+const DATABASE: &str = "erp";
+
+/// How long everything together may take to answer once it has been started.
+const READY: Duration = Duration::from_secs(60);
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct DemoConfig {
+    /// Where all data stays.
+    pub folder: PathBuf,
+    /// How much data.
+    pub size: Size,
+    /// What runs the edge.
+    pub runner: Runner,
+    /// The edge's port on 127.0.0.1; 0 takes a free one.
+    pub edge_port: u16,
+    /// The origin's port on 127.0.0.1; 0 takes a free one.
+    pub origin_port: u16,
+}
+
+/// The running demo. Its fields are in the order in which they are stopped.
+#[derive(Debug)]
+pub struct Demo {
+    env_file: EnvFile,
+    edge: Edge,
+    origin: Origin,
+    redis: Redis,
+    postgres: Postgres,
+    /// Keeps a second demo out of the folder.
+    _lease: File,
+}
+
+impl Demo {
+    /// Starts everything and says what it does; returns once everything answers.
+    ///
+    /// # Errors
+    /// Something does not start; what has been started is stopped again.
+    pub async fn start(config: &DemoConfig) -> anyhow::Result<Self> {
+        if config.runner == Runner::Spin {
+            tools::program("spin").context(
+                "RUNNER=spin needs Spin 4.1 or later (https://spinframework.dev); RUNNER=host needs nothing",
+            )?;
+        }
+        fs::create_dir_all(&config.folder)
+            .with_context(|| format!("can't make {}", config.folder.display()))?;
+        let folder = config.folder.canonicalize()?;
+        let lease = take_folder(&folder)?;
+        let env_file = EnvFile::new(&folder)?;
+        for name in ["edge", "origin", "redis", "postgres"] {
+            end_leftover(&folder, name)?;
+        }
+        check_port(config.edge_port, "EDGE_PORT")?;
+        check_port(config.origin_port, "ORIGIN_PORT")?;
+
+        say("starting PostgreSQL and Redis");
+        let postgres = Postgres::start(
+            &postgres_folder(&folder)?,
+            Durability::Durable,
+            Some(lease_of(&folder, "postgres")),
+        )
+        .await?;
+        let mut redis = RedisConfig::new(&folder.join("redis"));
+        redis.lease = Some(lease_of(&folder, "redis"));
+        let redis = Redis::start(redis).await?;
+        load(&postgres, config.size).await?;
+
+        let origin = start_origin(config, &folder, &postgres, &redis).await?;
+        let edge = start_edge(config, &folder, &origin, &redis).await?;
+        let mut demo = Self {
+            env_file,
+            edge,
+            origin,
+            redis,
+            postgres,
+            _lease: lease,
+        };
+        demo.answers().await?;
+        demo.env_file.write(&[
+            ("EDGE_URL", demo.edge.url()),
+            ("ORIGIN_URL", demo.origin.url()),
+            ("DATABASE_URL", &demo.postgres.url(DATABASE)),
+            ("REDIS_URL", &demo.redis.url()),
+        ])?;
+        Ok(demo)
+    }
+
+    /// What a newcomer can do now.
+    pub fn welcome(&self) -> String {
+        let edge = self.edge.url();
+        let origin = self.origin.url();
+        let database = self.postgres.url(DATABASE);
+        let redis = self.redis.url();
+        let env_file = self.env_file.path.display();
+        format!(
+            "
+Tidemark is up. Ctrl-C stops it and keeps the data; `make clean-demo` removes that.
+
+  edge        {edge}
+  origin      {origin}
+  PostgreSQL  {database}
+  Redis       {redis}
+              (for scripts: {env_file})
+
+Try these in another terminal:
+
+  # A six-table JOIN: from PostgreSQL the first time, from Redis the second. See Cache-Status.
+  curl -i '{edge}/org/42/dashboard?from=2025-01-01&to=2025-03-31'
+
+  # An order: the next read of organization 42 has it, and that of 43 is still a hit.
+  curl -i {origin}/org/42/orders -d '{{\"customer\":42,\"date\":\"2025-03-31\",\"items\":[{{\"product\":7,\"quantity\":2}}]}}'
+
+  # The same for whoever else writes: plain SQL, past Tidemark.
+  psql '{database}' -c \"UPDATE orders SET status = 'cancelled' WHERE org_id = 42 AND ordered_on = '2025-03-31'\"
+
+  # What is cached, by readable names.
+  redis-cli -u {redis} KEYS 'tm:*'
+
+  # Stock is never cached (max_staleness = \"0s\"); everything else shows how old it is at most.
+  curl -i {edge}/inventory/7
+"
+        )
+    }
+
+    /// Waits until one of the servers ends, which none should, and says what it said last.
+    pub async fn failure(&mut self) -> anyhow::Error {
+        let mut tick = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            tick.tick().await;
+            for process in self.processes() {
+                if let Some(status) = process.exited() {
+                    let (name, tail) = (process.name(), process.tail());
+                    return anyhow::anyhow!("{name} has ended ({status})\n{tail}");
+                }
+            }
+        }
+    }
+
+    /// Stops everything in order: whoever depends on others first.
+    pub fn stop(mut self) {
+        self.env_file.remove();
+        for process in self.processes() {
+            process.stop();
+        }
+    }
+
+    fn processes(&mut self) -> [&mut Process; 4] {
+        [
+            self.edge.process(),
+            self.origin.process(),
+            self.redis.process(),
+            self.postgres.process(),
+        ]
+    }
+
+    /// Waits until a request gets through all of it, without leaving anything in the cache: the
+    /// first answer that the newcomer sees is to be a miss.
+    async fn answers(&mut self) -> anyhow::Result<()> {
+        let client = Client::default();
+        let through = format!("{}/inventory/7", self.edge.url());
+        self.edge
+            .process()
+            .until(READY, async |_| {
+                let answer = client.get(&through).await.ok()?;
+                answer.status.is_success().then_some(())
+            })
+            .await?;
+        let redis = &self.redis;
+        self.origin
+            .process()
+            .until(READY, async |_| {
+                let mut connection = redis.connect().await.ok()?;
+                let mut exists = redis::cmd("EXISTS");
+                let exists = exists.arg("tm:tidemark");
+                let leads: bool = exists.query_async(&mut connection).await.ok()?;
+                leads.then_some(())
+            })
+            .await
+    }
+}
+
+/// Tells the newcomer what happens. Nobody may be listening any more, which is no error.
+pub fn say(what: impl Display) {
+    let _ = writeln!(io::stdout(), "demo: {what}");
+}
+
+fn lease_of(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.pid"))
+}
+
+/// Two demos can't share a folder.
+fn take_folder(folder: &Path) -> anyhow::Result<File> {
+    match lease::take(&lease_of(folder, "demo"))? {
+        Taken::Ours(lease) => {
+            lease::sign(&lease, std::process::id())?;
+            Ok(lease)
+        }
+        Taken::By(id) => {
+            let id = id.map(|id| format!(" (process {})", id.as_raw_nonzero()));
+            bail!(
+                "a demo is running in {} already{}; stop that one first",
+                folder.display(),
+                id.unwrap_or_default()
+            )
+        }
+    }
+}
+
+/// Ends a server of an earlier demo that was killed before it could do that itself.
+fn end_leftover(folder: &Path, name: &str) -> anyhow::Result<()> {
+    let signal = match name {
+        "postgres" => rustix::process::Signal::INT,
+        _ => rustix::process::Signal::TERM,
+    };
+    let (_, found) = lease::take_over(&lease_of(folder, name), signal)
+        .with_context(|| format!("a {name} of an earlier demo is in the way"))?;
+    if found {
+        say(format_args!(
+            "ended a {name} that an earlier demo had left behind"
+        ));
+    }
+    Ok(())
+}
+
+/// Found before the data is loaded, not after.
+fn check_port(port: u16, variable: &str) -> anyhow::Result<()> {
+    if port == 0 || port::is_free(port) {
+        return Ok(());
+    }
+    bail!(
+        "port {port} is taken; choose another one: make demo {variable}={}",
+        port::free()
+    )
+}
+
+/// `postgres` in the demo's folder. Where we are root and the account that runs PostgreSQL does not
+/// get in there (a clone in /root, say), a link to a folder where it does.
+fn postgres_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    let place = folder.join("postgres");
+    if place.exists() || !geteuid().is_root() || can_live_in(folder)? {
+        return Ok(place);
+    }
+    // A link whose target somebody has removed.
+    let _ = fs::remove_file(&place);
+    let elsewhere = tempfile::Builder::new()
+        .prefix("tidemark-demo-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir_in("/var/tmp")?
+        .keep();
+    symlink(&elsewhere, &place)?;
+    say(format_args!(
+        "PostgreSQL does not run as root, and its account can't enter {}: its data is in {}",
+        folder.display(),
+        elsewhere.display()
+    ));
+    Ok(place)
+}
+
+/// Loads the example, unless it is there in this size. Its label is written last.
+async fn load(postgres: &Postgres, size: Size) -> anyhow::Result<()> {
+    let wanted = erp::label(size)?;
+    let mut server = postgres.connect("postgres").await?;
+    let found = label(&mut server).await?;
+    if found.as_ref() == Some(&wanted) {
+        say(format_args!("the data is there (size {})", size.name()));
+        return Ok(server.close().await?);
+    }
+    if found.is_some() {
+        say(format_args!(
+            "the data is of another size or version, and is made anew"
+        ));
+    }
+    postgres.drop_database(DATABASE).await?;
+    postgres.create_database(DATABASE, None).await?;
+    let mut database = postgres.connect(DATABASE).await?;
+    let begun = Instant::now();
+    erp::load(&mut database, size, |step| {
+        say(format_args!(
+            "loading, size {}: {:>2}/{} {}",
+            size.name(),
+            step.number,
+            step.of,
+            step.name
+        ));
+    })
+    .await?;
+    database.close().await?;
+    // The label is made of this repository's own words, without quotes.
+    let sql = format!(
+        "COMMENT ON DATABASE {DATABASE} IS '{}'",
+        wanted.replace('\'', "''")
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(&mut server)
+        .await?;
+    say(format_args!(
+        "loaded in {:.1} s",
+        begun.elapsed().as_secs_f32()
+    ));
+    Ok(server.close().await?)
+}
+
+/// What data the demo's database holds, if it is complete.
+async fn label(server: &mut PgConnection) -> sqlx::Result<Option<String>> {
+    let label: Option<Option<String>> = sqlx::query_scalar(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1",
+    )
+    .bind(DATABASE)
+    .fetch_optional(server)
+    .await?;
+    Ok(label.flatten())
+}
+
+async fn start_origin(
+    config: &DemoConfig,
+    folder: &Path,
+    postgres: &Postgres,
+    redis: &Redis,
+) -> anyhow::Result<Origin> {
+    let origin = OriginConfig {
+        catalog: erp::catalog(),
+        database_url: postgres.url(DATABASE),
+        redis_url: redis.url(),
+        listen: local(config.origin_port),
+        log: folder.join("origin.log"),
+        lease: Some(lease_of(folder, "origin")),
+        environment: Vec::new(),
+    };
+    let installed = tools::output(&mut origin.command(&["install"])?)?;
+    say(format_args!("triggers: {}", installed.trim()));
+    say("starting origin and edge");
+    Origin::start(&origin).await
+}
+
+async fn start_edge(
+    config: &DemoConfig,
+    folder: &Path,
+    origin: &Origin,
+    redis: &Redis,
+) -> anyhow::Result<Edge> {
+    let cache = folder.join("edge");
+    fs::create_dir_all(&cache)?;
+    Edge::start(&EdgeConfig {
+        runner: config.runner,
+        manifest: tools::repository().join("spin.toml"),
+        listen: local(config.edge_port),
+        variables: vec![
+            ("redis_url", redis.url()),
+            ("origin_url", origin.url().to_owned()),
+        ],
+        cache,
+        log: folder.join("edge.log"),
+        lease: Some(lease_of(folder, "edge")),
+    })
+    .await
+}
+
+/// `demo.env`: where everything is, for scripts. It is there exactly as long as everything answers.
+#[derive(Debug)]
+struct EnvFile {
+    path: PathBuf,
+}
+
+impl EnvFile {
+    fn new(folder: &Path) -> anyhow::Result<Self> {
+        let this = Self {
+            path: folder.join("demo.env"),
+        };
+        this.remove();
+        Ok(this)
+    }
+
+    /// Whole or not at all; it holds a password.
+    fn write(&self, variables: &[(&str, &str)]) -> anyhow::Result<()> {
+        let new = self.path.with_extension("env.new");
+        let mut options = File::options();
+        let mut file = options
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
+        for (name, value) in variables {
+            writeln!(file, "{name}='{}'", value.replace('\'', r"'\''"))?;
+        }
+        fs::rename(new, &self.path)?;
+        Ok(())
+    }
+
+    fn remove(&self) {
+        // It may not be there.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Drop for EnvFile {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}

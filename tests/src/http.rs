@@ -1,0 +1,141 @@
+//! A plain HTTP client: what tests send is sent as it is, and nothing is followed or retried.
+
+use std::{fmt, time::Duration};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time,
+};
+
+/// Longer than any answer may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A client with kept-alive connections.
+#[derive(Clone, Debug)]
+pub struct Client(legacy::Client<HttpConnector, Full<Bytes>>);
+
+/// An answer, whole.
+#[derive(Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Self(legacy::Client::builder(TokioExecutor::new()).build(connector))
+    }
+}
+
+impl Client {
+    /// `GET`.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub async fn get(&self, url: &str) -> anyhow::Result<Answer> {
+        self.send(Method::GET, url, &[], Bytes::new()).await
+    }
+
+    /// Any request.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<Answer> {
+        let mut request = Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into()))?;
+        let exchange = async {
+            let (head, body) = self.0.request(request).await?.into_parts();
+            anyhow::Ok(Answer {
+                status: head.status,
+                headers: head.headers,
+                body: body.collect().await?.to_bytes(),
+            })
+        };
+        let answer = time::timeout(TIMEOUT, exchange).await;
+        answer
+            .context("no answer in time")
+            .flatten()
+            .with_context(|| format!("asking {url}"))
+    }
+}
+
+impl Answer {
+    /// A header field's value; empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+
+    /// What the cache did.
+    pub fn cache_status(&self) -> &str {
+        self.header("cache-status")
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// It is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The kind of problem that this is; empty if it is none.
+    ///
+    /// # Panics
+    /// It claims to be a problem and is no JSON.
+    pub fn problem(&self) -> String {
+        if self.header(header::CONTENT_TYPE.as_str()) != "application/problem+json" {
+            return String::new();
+        }
+        let json = self.json();
+        let kind = json["type"].as_str().unwrap_or_default();
+        kind.trim_start_matches("urn:tidemark:problem:").to_owned()
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = String::from_utf8_lossy(&self.body);
+        write!(f, "{} {:?}\n{body}", self.status, self.headers)
+    }
+}
+
+/// Sends bytes as they are and gives what comes back until the server closes; for requests that no
+/// client makes.
+///
+/// # Errors
+/// The connection fails before there is an answer.
+pub async fn raw(url: &str, request: &[u8]) -> anyhow::Result<String> {
+    let address = url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await?;
+    // The server may answer and close before it has read all.
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    let _ = time::timeout(TIMEOUT, stream.read_to_end(&mut answer)).await;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}

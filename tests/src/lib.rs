@@ -1,0 +1,34 @@
+//! Building blocks that start real servers: PostgreSQL, Redis, the origin and the edge.
+//!
+//! Two things are made of them, so that what the tests start is what a newcomer starts:
+//!
+//! - [`stack`]: everything for one test, with its own database, Redis and ports;
+//! - [`demo`]: everything for `make demo`, with data that stays.
+//!
+//! ```text
+//! stack ─┐            ┌─► postgres ─┐
+//!        ├─► erp ─────┤   redis     ├─► process ─► spawner (nothing outlives us)
+//! demo ──┘            └─► origin    │      └─────► lease (nothing is left over)
+//!                         edge ─────┘
+//! ```
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on ends by panicking; the demo returns its errors"
+)]
+
+pub mod demo;
+pub mod edge;
+pub mod erp;
+pub mod http;
+pub mod lease;
+pub mod origin;
+pub mod port;
+pub mod postgres;
+pub mod process;
+pub mod redis;
+pub mod spawner;
+pub mod stack;
+pub mod tools;
+pub mod wait;

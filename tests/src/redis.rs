@@ -1,0 +1,222 @@
+//! A private Redis, with the same `ops/redis.conf` that is recommended to users.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use redis::{Client, IntoConnectionInfo as _, aio::MultiplexedConnection};
+use rustix::process::Signal;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    net::TcpStream,
+};
+
+use crate::{
+    port::{self, local},
+    process::{Launch, Process},
+    tools,
+};
+
+const START: Duration = Duration::from_secs(20);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Redis {
+    config: RedisConfig,
+    process: Process,
+}
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct RedisConfig {
+    /// For its log; it stores nothing.
+    pub folder: PathBuf,
+    /// The port on 127.0.0.1.
+    pub port: u16,
+    /// What clients have to know, if anything.
+    pub password: Option<String>,
+    /// The file by which a later run finds it, should it be left behind.
+    pub lease: Option<PathBuf>,
+}
+
+impl RedisConfig {
+    /// On a free port, open to this machine.
+    pub fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            port: port::free(),
+            password: None,
+            lease: None,
+        }
+    }
+
+    /// The URL, with the password in it.
+    pub fn url(&self) -> String {
+        let login = self
+            .password
+            .as_ref()
+            .map(|password| format!(":{password}@"));
+        format!(
+            "redis://{}127.0.0.1:{}",
+            login.unwrap_or_default(),
+            self.port
+        )
+    }
+}
+
+impl Redis {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// It is not installed, or does not start.
+    pub async fn start(config: RedisConfig) -> anyhow::Result<Self> {
+        fs::create_dir_all(&config.folder)?;
+        let mut command = Command::new(
+            tools::program("redis-server").context("Redis is not installed; run: ops/setup")?,
+        );
+        command
+            .arg(tools::repository().join("ops/redis.conf"))
+            .args(["--port", &config.port.to_string(), "--dir"])
+            .arg(&config.folder);
+        if let Some(password) = &config.password {
+            command.args(["--requirepass", password]);
+        }
+        let mut process = Process::start(Launch {
+            name: "Redis",
+            command,
+            log: config.folder.join("redis.log"),
+            end: Signal::TERM,
+            lease: config.lease.clone(),
+        })?;
+        let client = Client::open(config.url())?;
+        process
+            .until(START, async |_| {
+                client.get_multiplexed_async_connection().await.ok()
+            })
+            .await?;
+        Ok(Self { config, process })
+    }
+
+    /// The URL, with the password in it.
+    pub fn url(&self) -> String {
+        self.config.url()
+    }
+
+    /// How it was started.
+    pub fn config(&self) -> &RedisConfig {
+        &self.config
+    }
+
+    /// The server's process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// A connection.
+    ///
+    /// # Errors
+    /// The server is not there.
+    pub async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        Client::open(self.url().into_connection_info()?)?
+            .get_multiplexed_async_connection()
+            .await
+    }
+
+    /// Starts it again on the same port, empty: as after a crash or a failover that lost all.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.process.stop();
+        *self = Self::start(self.config.clone()).await?;
+        Ok(())
+    }
+}
+
+impl Redis {
+    /// Watches every command that the server executes from now on.
+    ///
+    /// # Errors
+    /// The server is not there.
+    pub async fn monitor(&self) -> anyhow::Result<Monitor> {
+        let mut stream = TcpStream::connect(local(self.config.port)).await?;
+        if let Some(password) = &self.config.password {
+            stream
+                .write_all(format!("AUTH {password}\r\n").as_bytes())
+                .await?;
+        }
+        stream.write_all(b"MONITOR\r\n").await?;
+        let mut monitor = Monitor {
+            lines: BufReader::new(stream).lines(),
+            markers: self.connect().await?,
+            known: Vec::new(),
+        };
+        // Whoever speaks before this point is known: the relay, in a stack that has just started.
+        let list: String = redis::cmd("CLIENT")
+            .arg("LIST")
+            .query_async(&mut monitor.markers)
+            .await?;
+        monitor.known = list
+            .lines()
+            .filter_map(|client| {
+                client
+                    .split(' ')
+                    .find_map(|field| field.strip_prefix("addr="))
+            })
+            .map(str::to_owned)
+            .collect();
+        monitor.commands().await?;
+        Ok(monitor)
+    }
+}
+
+/// A connection that sees all commands, and tells them apart by who sent them.
+pub struct Monitor {
+    lines: Lines<BufReader<TcpStream>>,
+    markers: MultiplexedConnection,
+    /// Addresses of the clients that were connected when it began.
+    known: Vec<String>,
+}
+
+impl Monitor {
+    /// The commands since the last call that came from clients who were not connected when the
+    /// monitor began: each as Redis shows it, e.g. `"MGET" "tm:tidemark"`.
+    ///
+    /// # Errors
+    /// The server is gone.
+    pub async fn commands(&mut self) -> anyhow::Result<Vec<String>> {
+        const MARKER: &str = "seen up to here";
+        let () = redis::cmd("ECHO")
+            .arg(MARKER)
+            .query_async(&mut self.markers)
+            .await?;
+        let mut commands = Vec::new();
+        loop {
+            let line = self
+                .lines
+                .next_line()
+                .await?
+                .context("Redis closed the monitor")?;
+            if line.contains(MARKER) {
+                return Ok(commands);
+            }
+            // +1763863200.123456 [0 127.0.0.1:40000] "MGET" "tm:tidemark"
+            let Some((_, rest)) = line.split_once(" [") else {
+                continue;
+            };
+            let Some((client, command)) = rest.split_once("] ") else {
+                continue;
+            };
+            let address = client
+                .split_once(' ')
+                .map_or(client, |(_, address)| address);
+            if address != "lua" && !self.known.iter().any(|known| known == address) {
+                commands.push(command.to_owned());
+            }
+        }
+    }
+}
