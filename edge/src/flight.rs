@@ -180,13 +180,8 @@ impl<T> Drop for Flight<T> {
 mod tests {
     use futures::FutureExt;
     use tidemark_shared::{
-        catalog::Catalog,
-        event::EventId,
-        freshness::Observation,
-        param::Params,
-        scope::Scope,
-        stamp::Stamp,
-        tidemark::{Epoch, Tidemark},
+        catalog::Catalog, epoch::Epoch, event::EventId, freshness::Observation, param::Params,
+        scope::Scope, stamp::Stamp, tidemark::Tidemark,
     };
 
     use super::*;

@@ -6,9 +6,9 @@ use http::request::Parts;
 use spin_sdk::{wasip3::spawn, wit_bindgen::yield_async};
 use tidemark_shared::{
     fill::Sealed,
-    freshness::Policy,
     header::{CACHE_CONTROL_NO_STORE, CACHE_CONTROL_REVALIDATE},
     outcome::{CacheStatus, Outcome},
+    policy::Policy,
     problem::{Kind, Problem},
 };
 

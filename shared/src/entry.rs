@@ -25,7 +25,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::{digest::Digest, etag::ETag, key::Key, stamp::Witness, tidemark::Epoch};
+use crate::{digest::Digest, epoch::Epoch, etag::ETag, key::Key, stamp::Witness};
 
 /// The version of the format that this code writes, and the only one that it reads.
 pub const VERSION: u8 = 1;

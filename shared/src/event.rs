@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{scope::Scope, tidemark::Epoch};
+use crate::{epoch::Epoch, scope::Scope};
 
 /// The number of an event: the term of the relay that made it, and its place in that term.
 ///

@@ -10,11 +10,11 @@ use bytes::Bytes;
 
 use crate::{
     entry::{Encoding, Entry},
+    epoch::Epoch,
     etag::ETag,
-    freshness::Policy,
     key::Key,
+    policy::Policy,
     stamp::Witness,
-    tidemark::Epoch,
 };
 
 /// The right to store one answer, made of what was observed before the origin was asked.

@@ -8,8 +8,6 @@
 //! scopes after the stamps were read, and the answer was read later than that: it reflects every
 //! commit visible at `W` (invariant I1). That `W` is at most `max_staleness` old gives I2.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use crate::{
@@ -17,45 +15,11 @@ use crate::{
     fill::Permit,
     key::Key,
     outcome::Outcome,
+    policy::Policy,
     scope::Scope,
     stamp::{Stamp, Witness},
     tidemark::Tidemark,
 };
-
-/// How fresh a query's answers have to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// How long an answer may be kept.
-    pub ttl: Duration,
-    /// The promise: how far an answer may lag behind the database. Zero means never cached.
-    pub max_staleness: Duration,
-}
-
-impl Policy {
-    /// The `ttl` of a query that declares none.
-    pub const DEFAULT_TTL: Duration = Duration::from_secs(5 * 60);
-
-    /// The `max_staleness` of a query that declares none.
-    pub const DEFAULT_MAX_STALENESS: Duration = Duration::from_secs(1);
-
-    /// The longest duration that a catalog may declare.
-    pub const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-    /// Whether answers may be cached at all.
-    pub const fn is_cacheable(&self) -> bool {
-        !self.max_staleness.is_zero()
-    }
-
-    /// `ttl` in ms.
-    pub fn ttl_ms(&self) -> i64 {
-        millis(self.ttl)
-    }
-
-    /// `max_staleness` in ms.
-    pub fn max_staleness_ms(&self) -> i64 {
-        millis(self.max_staleness)
-    }
-}
 
 /// What one `MGET` saw of the keys that govern an answer, all at the same moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,16 +161,14 @@ fn prove(
     Ok((entry, tidemark.as_of))
 }
 
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{entry::tests::key, event::EventId, fill::Answer, tidemark::Epoch};
+    use crate::{entry::tests::key, epoch::Epoch, event::EventId, fill::Answer};
 
     const NOW: i64 = 1_763_863_200_000;
     const POLICY: Policy = Policy {

@@ -10,8 +10,8 @@
 //! - [`catalog`] is what the user declares; everything else follows from it.
 //! - [`route`] and [`param`] turn a request into a query and its canonical parameters.
 //! - [`key`] names the cached answer, [`scope`] what invalidates it.
-//! - [`stamp`], [`tidemark`] and [`event`] are what the relay writes and publishes.
-//! - [`freshness`] decides whether a cached [`entry`] may be served;
+//! - [`stamp`], [`tidemark`], [`epoch`] and [`event`] are what the relay writes and publishes.
+//! - [`policy`] is a query's promise; [`freshness`] decides whether a cached [`entry`] may be served;
 //!   [`fill`] is the only way to make a new one; [`flight`] says who may share a load.
 //! - [`outcome`] and [`problem`] are what the client is told.
 //!
@@ -23,6 +23,7 @@
 pub mod catalog;
 pub mod digest;
 pub mod entry;
+pub mod epoch;
 pub mod etag;
 pub mod event;
 pub mod fill;
@@ -32,6 +33,8 @@ pub mod header;
 pub mod key;
 pub mod outcome;
 pub mod param;
+mod path;
+pub mod policy;
 pub mod problem;
 pub mod route;
 pub mod scope;

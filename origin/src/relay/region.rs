@@ -5,12 +5,8 @@ use std::time::Duration;
 use redis::{AsyncCommands as _, Script, aio::MultiplexedConnection};
 use sqlx::PgConnection;
 use tidemark_shared::{
-    digest::Digest,
-    event::Event,
-    key::Keyspace,
-    scope::Scope,
-    stamp::Stamp,
-    tidemark::{Epoch, Tidemark},
+    digest::Digest, epoch::Epoch, event::Event, key::Keyspace, scope::Scope, stamp::Stamp,
+    tidemark::Tidemark,
 };
 
 /// Replaces the tidemark unless one of a higher term is there. An illegible one is replaced.

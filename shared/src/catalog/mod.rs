@@ -13,8 +13,8 @@ pub use error::CatalogError;
 use http::{Method, StatusCode};
 
 use crate::{
-    freshness::Policy,
     param::{ParamSpecs, Params},
+    policy::Policy,
     scope::Scope,
 };
 

@@ -12,9 +12,9 @@ use toml::{Spanned, Value as Toml};
 
 use super::{Catalog, CatalogError, Command, FamilySource, MemberScope, Query, Shape};
 use crate::{
-    freshness::Policy,
     param::{DeclarationError, Fallback, ParamSpec, ParamSpecs, ParamType},
-    route,
+    path,
+    policy::Policy,
 };
 
 type Span = Range<usize>;
@@ -262,7 +262,7 @@ impl Source<'_> {
             let spec = self.param(name.get_ref(), declaration)?;
             params.insert(name.get_ref().clone(), spec);
         }
-        let in_path = route::template_params(path.get_ref()).map_err(|problem| {
+        let in_path = path::template_params(path.get_ref()).map_err(|problem| {
             self.error(&path.span(), problem, "\"/org/{org}/dashboard\", say")
         })?;
         for name in in_path {
@@ -537,7 +537,7 @@ impl Source<'_> {
     }
 
     fn distinct_routes(&self, paths: &[(Method, &Spanned<String>)]) -> Result<(), CatalogError> {
-        let mut router = route::Table::default();
+        let mut router = path::Table::default();
         for (method, path) in paths {
             router
                 .insert(method.clone(), path.get_ref(), ())
