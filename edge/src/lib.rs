@@ -8,7 +8,7 @@
 //! response ◄─ cors ◄── respond ◄─────┘
 //! ```
 //!
-//! - [`settings`] are the variables and the catalog, [`instance`] what one instance keeps of them.
+//! - [`settings`] are the variables (the origin's [`address`] among them) and the catalog, [`instance`] what one instance keeps of them.
 //! - [`question`] is what a request asks for; whoever asks nonsense is refused there, before any I/O.
 //! - [`read`] is the read path (design §5), [`lookup`] its part that speaks to Redis.
 //! - [`flight`] lets requests of one instance share a load, which [`handover`] brings to each of
@@ -19,6 +19,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod address;
 mod clock;
 mod cors;
 mod deadline;

@@ -20,9 +20,9 @@ use spin_sdk::{
 use tidemark_shared::{etag::ETag, fill::Answer, header};
 
 use crate::{
+    address::OriginAddress,
     deadline::{self, within},
     log,
-    settings::OriginAddress,
 };
 
 /// The longest answer that is taken, in bytes: what one request may cost the instance.

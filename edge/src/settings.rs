@@ -1,9 +1,5 @@
 //! What the operator configures: Spin variables, and the catalog that is mounted with the component.
 
-use http::{
-    Uri,
-    uri::{Authority, Scheme},
-};
 use spin_sdk::variables;
 use tidemark_shared::{
     catalog::{self, Catalog, CatalogError},
@@ -11,7 +7,7 @@ use tidemark_shared::{
     route::Router,
 };
 
-use crate::cors::Cors;
+use crate::{address::OriginAddress, cors::Cors};
 
 /// Where `spin.toml` mounts the catalog's folder.
 const CATALOG_FOLDER: &str = "/catalog";
@@ -26,13 +22,6 @@ pub(crate) struct Settings {
     pub(crate) redis_url: String,
     pub(crate) origin: OriginAddress,
     pub(crate) cors: Cors,
-}
-
-/// Where the origin listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OriginAddress {
-    pub(crate) scheme: Scheme,
-    pub(crate) authority: Authority,
 }
 
 /// Why the component can't serve; the text is for the operator and holds no variable's value.
@@ -66,34 +55,17 @@ impl Settings {
             catalog,
             keyspace: Keyspace::new(variable("key_prefix").await?),
             redis_url: redis_url(variable("redis_url").await?)?,
-            origin: OriginAddress::parse(&variable("origin_url").await?)?,
+            origin: OriginAddress::parse(&variable("origin_url").await?).ok_or(
+                SettingsError::Invalid {
+                    name: "origin_url",
+                    expected: "http://host:port or https://host:port, without a path",
+                },
+            )?,
             cors: Cors::parse(&variable("cors_origins").await?).ok_or(SettingsError::Invalid {
                 name: "cors_origins",
                 expected: "origins such as https://app.example.com, separated by commas, or *",
             })?,
         })
-    }
-}
-
-impl OriginAddress {
-    /// Reads `scheme://host[:port]`. A path is refused because `allowed_outbound_hosts`, which has
-    /// the same value, can't hold one.
-    fn parse(url: &str) -> Result<Self, SettingsError> {
-        let invalid = || SettingsError::Invalid {
-            name: "origin_url",
-            expected: "http://host:port or https://host:port, without a path",
-        };
-        let uri: Uri = url.trim().parse().map_err(|_| invalid())?;
-        let (scheme, authority) = uri.scheme().zip(uri.authority()).ok_or_else(invalid)?;
-        let plain = uri.path() == "/" && uri.query().is_none();
-        let known = *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
-        let anonymous = !authority.as_str().contains('@');
-        (plain && known && anonymous)
-            .then(|| Self {
-                scheme: scheme.clone(),
-                authority: authority.clone(),
-            })
-            .ok_or_else(invalid)
     }
 }
 
@@ -124,25 +96,6 @@ fn read_catalog() -> Result<Catalog, SettingsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_origin_is_a_scheme_and_a_place() {
-        for (url, expected) in [
-            ("http://127.0.0.1:3001", Some("127.0.0.1:3001")),
-            ("http://127.0.0.1:3001/", Some("127.0.0.1:3001")),
-            ("https://origin.example.com", Some("origin.example.com")),
-            ("http://[::1]:3001", Some("[::1]:3001")),
-            ("http://origin/base", None),
-            ("http://origin/?a=b", None),
-            ("http://user:secret@origin", None),
-            ("ftp://origin", None),
-            ("origin:3001", None),
-            ("", None),
-        ] {
-            let authority = OriginAddress::parse(url).ok().map(|it| it.authority);
-            assert_eq!(authority.as_ref().map(Authority::as_str), expected, "{url}");
-        }
-    }
 
     #[test]
     fn a_bad_variable_is_named_without_its_value() {
