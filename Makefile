@@ -8,8 +8,6 @@ RUNNER ?= host
 
 DEMO_DIR := .tidemark
 WASM := --package tidemark-edge --target wasm32-wasip2
-# Everything that runs natively; the edge is WebAssembly only.
-NATIVE := --workspace --exclude tidemark-edge
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo clean-demo test lint
@@ -24,7 +22,8 @@ setup: ## Install what is missing: Redis, PostgreSQL, the wasm target.
 
 build: setup ## Build everything.
 	cargo build
-	cargo build $(WASM) --release
+	@# Where spin.toml looks for it, also with CARGO_TARGET_DIR set.
+	cargo build $(WASM) --release --target-dir target
 
 demo: build ## Run the ERP example; Ctrl-C stops it and keeps its data.
 	@exec cargo run --quiet --package tidemark-tests --bin tidemark-demo -- \
@@ -36,10 +35,11 @@ clean-demo: ## Remove the demo's data.
 	@if [ -L $(DEMO_DIR)/postgres ]; then rm -rf "$$(readlink $(DEMO_DIR)/postgres)"; fi
 	rm -rf $(DEMO_DIR)
 
-test: build ## Run all tests.
-	cargo test $(NATIVE)
+# End-to-end tests mostly wait, so there are more of them at a time than a small machine has cores.
+test: build ## Run all tests; the last summary is that of the end-to-end tests.
+	RUST_TEST_THREADS=4 cargo test --workspace --tests
 
 lint: setup ## Check format and lints.
 	cargo fmt --all --check
-	cargo clippy $(NATIVE) --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy $(WASM) -- -D warnings

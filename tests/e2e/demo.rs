@@ -171,6 +171,33 @@ async fn the_demo_starts_stops_and_starts_again() {
     assert!(status.success(), "{status}\n{}", demo.process.tail());
 }
 
+/// What the newcomer is told to type, typed.
+#[tokio::test]
+async fn the_five_commands_work_as_printed() {
+    let folder = folder();
+    let demo = Demo::start(folder.path()).await;
+    let welcome = demo.process.output().unwrap();
+    let commands = welcome.lines().filter(|line| {
+        ["  curl ", "  psql ", "  redis-cli "]
+            .iter()
+            .any(|program| line.starts_with(program))
+    });
+    let expected = [
+        "fwd=miss; stored",
+        "HTTP/1.1 201 Created",
+        "UPDATE 1",
+        "tm:{org:42}:dashboard:",
+        "detail=uncacheable",
+    ];
+    let mut tried = 0;
+    for (command, expected) in commands.zip(expected) {
+        let printed = tools::output(Command::new("sh").args(["-c", command])).unwrap();
+        assert!(printed.contains(expected), "{command}\n{printed}");
+        tried += 1;
+    }
+    assert_eq!(tried, expected.len(), "{welcome}");
+}
+
 #[tokio::test]
 async fn a_killed_demo_leaves_nothing_in_the_way() {
     let folder = folder();

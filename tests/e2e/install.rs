@@ -3,7 +3,7 @@
 use std::fs;
 
 use tempfile::TempDir;
-use tidemark_tests::stack::Database;
+use tidemark_tests::stack::{Database, OwnCatalog};
 
 use crate::support::{Ran, origin, origin_on};
 
@@ -18,7 +18,7 @@ async fn scalar(database: &Database, sql: &'static str) -> i64 {
 async fn triggers(database: &Database) -> i64 {
     scalar(
         database,
-        "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'tidemark%' AND NOT tgisinternal",
+        "SELECT count(*) FROM pg_trigger WHERE tgname LIKE '%tidemark%' AND NOT tgisinternal",
     )
     .await
 }
@@ -121,11 +121,23 @@ async fn nothing_is_served_without_the_triggers_of_this_catalog() {
 
     let database = Database::erp().await.unwrap();
     for damage in [
-        "ALTER TABLE orders DISABLE TRIGGER tidemark_update",
-        "ALTER TABLE orders ENABLE TRIGGER tidemark_update",
-        "DROP TRIGGER tidemark_insert ON payments",
+        "ALTER TABLE orders DISABLE TRIGGER",
+        // Silent in sessions that apply replicated changes.
+        "ALTER TABLE orders ENABLE TRIGGER",
+        "DROP TRIGGER",
     ] {
-        database.run(damage).await.unwrap();
+        let on = if damage == "DROP TRIGGER" {
+            "ON orders"
+        } else {
+            ""
+        };
+        let damage = format!(
+            "DO $$ BEGIN EXECUTE (
+                SELECT format('{damage} %I {on}', tgname) FROM pg_trigger
+                WHERE tgrelid = 'orders'::regclass AND tgname LIKE '%tidemark%' LIMIT 1
+             ); END $$"
+        );
+        database.run(&damage).await.unwrap();
         assert!(
             refusal(&database).contains("run: tidemark-origin install"),
             "{damage}"
@@ -160,4 +172,44 @@ async fn another_catalog_renews_the_triggers() {
     assert!(renewed.stdout.starts_with("installed"), "{renewed:?}");
     let back = origin(&origin_on(&database), &["install"]);
     assert!(back.stdout.starts_with("installed"), "{back:?}");
+}
+
+#[tokio::test]
+async fn a_partition_without_triggers_is_noticed() {
+    const CATALOG: OwnCatalog = OwnCatalog {
+        schema: "CREATE TABLE sales (org_id bigint, day date) PARTITION BY RANGE (day);
+                 CREATE TABLE sales_2025 PARTITION OF sales FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');",
+        toml: r#"
+            [query.sales]
+            path  = "/sales"
+            sql   = "sales.sql"
+            reads = ["sales"]
+        "#,
+        sql: &[("sales.sql", "SELECT count(*) FROM sales")],
+    };
+    let database = Database::empty().await.unwrap();
+    database.run(CATALOG.schema).await.unwrap();
+    let folder = TempDir::new().unwrap();
+    CATALOG.write(folder.path()).unwrap();
+    let mut config = origin_on(&database);
+    config.catalog = folder.path().to_owned();
+    assert!(origin(&config, &["install"]).success);
+    assert!(
+        origin(&config, &["install"])
+            .stdout
+            .starts_with("nothing to do")
+    );
+
+    let partition = "CREATE TABLE sales_2026 PARTITION OF sales FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')";
+    database.run(partition).await.unwrap();
+    let serve = origin(&config, &["serve"]);
+    assert!(
+        serve.stderr.contains("run: tidemark-origin install"),
+        "{serve:?}"
+    );
+    assert!(
+        origin(&config, &["install"])
+            .stdout
+            .starts_with("installed")
+    );
 }

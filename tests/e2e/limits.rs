@@ -124,6 +124,6 @@ async fn memory_stays_bounded_under_ever_new_keys() {
         edge_after < edge_before + 64,
         "{edge_before} → {edge_after} MiB"
     );
-    assert!(edge_after < 384, "{edge_after} MiB");
+    assert!(edge_after < 128, "{edge_after} MiB");
     assert!(origin_after < 128, "{origin_after} MiB");
 }

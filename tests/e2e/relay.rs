@@ -2,9 +2,10 @@
 
 use http::Method;
 use tidemark_tests::{
-    origin::{Origin, OriginConfig},
+    origin::OriginConfig,
     port::local,
     process::{Launch, Process},
+    server::Server,
     stack::Stack,
     wait,
 };
@@ -12,13 +13,13 @@ use tidemark_tests::{
 use crate::support::{dashboard, order, orders, read_until};
 
 /// A second origin on the same database and Redis.
-async fn second_origin(stack: &Stack) -> Origin {
+async fn second_origin(stack: &Stack) -> Server {
     let config = OriginConfig {
         listen: local(0),
         log: stack.origin_config.log.with_file_name("second-origin.log"),
         ..stack.origin_config.clone()
     };
-    Origin::start(&config).await.unwrap()
+    config.start().await.unwrap()
 }
 
 async fn leaders(stack: &Stack) -> i64 {

@@ -13,26 +13,21 @@ async fn a_hit_is_one_redis_command_and_no_query() {
     monitor.commands().await.unwrap();
 
     const READS: usize = 30;
-    let mut hits = 0;
+    let mut misses = 0;
     for _ in 0..READS {
-        let answer = stack.read(&dashboard(42)).await;
-        if answer.cache_status() == HIT {
-            hits += 1;
-        }
+        misses += usize::from(stack.read(&dashboard(42)).await.cache_status() != HIT);
     }
-    // Fewer only if the machine is so busy that the relay could not prove some of them.
-    assert!(hits > 0);
-    let commands = monitor.commands().await.unwrap();
-    if hits == READS {
-        assert_eq!(commands.len(), READS, "{commands:#?}");
-        assert!(
-            commands
-                .iter()
-                .all(|command| command.starts_with("\"MGET\" \"tm:{org:42}:dashboard:")),
-            "{commands:#?}"
-        );
-        assert_eq!(stack.statements().await.len(), queries);
-    }
+    // Misses only if the machine is so busy that the relay could not prove some of them.
+    assert!(misses < READS / 2, "{misses} of {READS} were no hits");
+    let (lookups, others): (Vec<_>, Vec<_>) = monitor
+        .commands()
+        .await
+        .unwrap()
+        .into_iter()
+        .partition(|command| command.starts_with("\"MGET\" \"tm:{org:42}:dashboard:"));
+    assert_eq!(lookups.len(), READS, "{lookups:#?}");
+    assert!(others.len() <= misses, "{others:#?}");
+    assert_eq!(stack.statements().await.len() - queries, misses);
 }
 
 #[tokio::test]

@@ -14,15 +14,16 @@ use rustix::process::geteuid;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::{
-    edge::{Edge, EdgeConfig, Runner},
+    edge::{EdgeConfig, Runner},
     erp::{self, Size},
     http::Client,
     lease::{self, Taken},
-    origin::{Origin, OriginConfig},
+    origin::OriginConfig,
     port::{self, local},
     postgres::{Durability, Postgres, can_live_in},
     process::Process,
     redis::{Redis, RedisConfig},
+    server::Server,
     tools,
 };
 
@@ -51,8 +52,8 @@ pub struct DemoConfig {
 #[derive(Debug)]
 pub struct Demo {
     env_file: EnvFile,
-    edge: Edge,
-    origin: Origin,
+    edge: Server,
+    origin: Server,
     redis: Redis,
     postgres: Postgres,
     /// Keeps a second demo out of the folder.
@@ -265,7 +266,11 @@ fn check_port(port: u16, variable: &str) -> anyhow::Result<()> {
 /// get in there (a clone in /root, say), a link to a folder where it does.
 fn postgres_folder(folder: &Path) -> anyhow::Result<PathBuf> {
     let place = folder.join("postgres");
-    if place.exists() || !geteuid().is_root() || can_live_in(folder)? {
+    if place.exists() {
+        // Where a link leads: the way through the link would be through the folder.
+        return Ok(place.canonicalize()?);
+    }
+    if !geteuid().is_root() || can_live_in(folder)? {
         return Ok(place);
     }
     // A link whose target somebody has removed.
@@ -281,7 +286,7 @@ fn postgres_folder(folder: &Path) -> anyhow::Result<PathBuf> {
         folder.display(),
         elsewhere.display()
     ));
-    Ok(place)
+    Ok(elsewhere)
 }
 
 /// Loads the example, unless it is there in this size. Its label is written last.
@@ -344,7 +349,7 @@ async fn start_origin(
     folder: &Path,
     postgres: &Postgres,
     redis: &Redis,
-) -> anyhow::Result<Origin> {
+) -> anyhow::Result<Server> {
     let origin = OriginConfig {
         catalog: erp::catalog(),
         database_url: postgres.url(DATABASE),
@@ -357,18 +362,18 @@ async fn start_origin(
     let installed = tools::output(&mut origin.command(&["install"])?)?;
     say(format_args!("triggers: {}", installed.trim()));
     say("starting origin and edge");
-    Origin::start(&origin).await
+    origin.start().await
 }
 
 async fn start_edge(
     config: &DemoConfig,
     folder: &Path,
-    origin: &Origin,
+    origin: &Server,
     redis: &Redis,
-) -> anyhow::Result<Edge> {
+) -> anyhow::Result<Server> {
     let cache = folder.join("edge");
     fs::create_dir_all(&cache)?;
-    Edge::start(&EdgeConfig {
+    EdgeConfig {
         runner: config.runner,
         manifest: tools::repository().join("spin.toml"),
         listen: local(config.edge_port),
@@ -379,7 +384,8 @@ async fn start_edge(
         cache,
         log: folder.join("edge.log"),
         lease: Some(lease_of(folder, "edge")),
-    })
+    }
+    .start()
     .await
 }
 

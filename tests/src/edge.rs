@@ -1,19 +1,11 @@
 //! The edge: the component, in `tidemark-host` or in Spin, by the very `spin.toml` of the repository.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, process::Command, time::Duration};
 
 use clap::ValueEnum;
 use rustix::process::Signal;
 
-use crate::{
-    process::{Launch, Process},
-    tools,
-};
+use crate::{process::Launch, server::Server, tools};
 
 /// Includes compiling the component, the first time.
 const START: Duration = Duration::from_secs(120);
@@ -46,13 +38,6 @@ pub struct EdgeConfig {
     pub lease: Option<PathBuf>,
 }
 
-/// A running edge.
-#[derive(Debug)]
-pub struct Edge {
-    process: Process,
-    url: String,
-}
-
 impl EdgeConfig {
     fn command(&self) -> anyhow::Result<Command> {
         let mut command = match self.runner {
@@ -76,37 +61,19 @@ impl EdgeConfig {
         }
         Ok(command)
     }
-}
 
-impl Edge {
     /// Starts it and waits until it listens.
     ///
     /// # Errors
     /// It does not start; with what it logged.
-    pub async fn start(config: &EdgeConfig) -> anyhow::Result<Self> {
-        let mut process = Process::start(Launch {
+    pub async fn start(&self) -> anyhow::Result<Server> {
+        let launch = Launch {
             name: "edge",
-            command: config.command()?,
-            log: config.log.clone(),
+            command: self.command()?,
+            log: self.log.clone(),
             end: Signal::TERM,
-            lease: config.lease.clone(),
-        })?;
-        let url = process.says("Serving ", START).await?;
-        Ok(Self { process, url })
-    }
-
-    /// Its address, as `http://127.0.0.1:3000`.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Its process.
-    pub fn process(&mut self) -> &mut Process {
-        &mut self.process
-    }
-
-    /// Where it logs.
-    pub fn log(&self) -> &Path {
-        self.process.log()
+            lease: self.lease.clone(),
+        };
+        Server::start(launch, "Serving ", START).await
     }
 }

@@ -28,6 +28,7 @@ pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod server;
 pub mod spawner;
 pub mod stack;
 pub mod tools;

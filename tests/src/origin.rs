@@ -1,18 +1,10 @@
 //! The origin: the real binary `tidemark-origin`, as users start it.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, process::Command, time::Duration};
 
 use rustix::process::Signal;
 
-use crate::{
-    process::{Launch, Process},
-    tools,
-};
+use crate::{process::Launch, server::Server, tools};
 
 const START: Duration = Duration::from_secs(30);
 
@@ -35,13 +27,6 @@ pub struct OriginConfig {
     pub environment: Vec<(&'static str, String)>,
 }
 
-/// A running origin.
-#[derive(Debug)]
-pub struct Origin {
-    process: Process,
-    url: String,
-}
-
 impl OriginConfig {
     /// A command of the origin, with everything that it may need in the environment, where other
     /// users of this machine don't see passwords.
@@ -59,37 +44,19 @@ impl OriginConfig {
             .envs(self.environment.iter().cloned());
         Ok(command)
     }
-}
 
-impl Origin {
     /// Starts `serve` and waits until it listens.
     ///
     /// # Errors
     /// It does not start; with what it logged.
-    pub async fn start(config: &OriginConfig) -> anyhow::Result<Self> {
-        let mut process = Process::start(Launch {
+    pub async fn start(&self) -> anyhow::Result<Server> {
+        let launch = Launch {
             name: "origin",
-            command: config.command(&["serve"])?,
-            log: config.log.clone(),
+            command: self.command(&["serve"])?,
+            log: self.log.clone(),
             end: Signal::TERM,
-            lease: config.lease.clone(),
-        })?;
-        let url = process.says("listening on ", START).await?;
-        Ok(Self { process, url })
-    }
-
-    /// Its address, as `http://127.0.0.1:3001`.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Its process.
-    pub fn process(&mut self) -> &mut Process {
-        &mut self.process
-    }
-
-    /// Where it logs.
-    pub fn log(&self) -> &Path {
-        self.process.log()
+            lease: self.lease.clone(),
+        };
+        Server::start(launch, "listening on ", START).await
     }
 }

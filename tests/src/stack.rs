@@ -23,13 +23,14 @@ use tempfile::TempDir;
 use tidemark_shared::tidemark::Tidemark;
 
 use crate::{
-    edge::{Edge, EdgeConfig, Runner},
+    edge::{EdgeConfig, Runner},
     erp::{self, Size},
     http::{Answer, Client},
-    origin::{Origin, OriginConfig},
+    origin::OriginConfig,
     port::{self, local},
     postgres::{Durability, Postgres},
     redis::{Redis, RedisConfig},
+    server::Server,
     tools, wait,
 };
 
@@ -40,9 +41,9 @@ pub const REDIS_PASSWORD: &str = "redis-secret-5c1d";
 #[derive(Debug)]
 pub struct Stack {
     /// The edge.
-    pub edge: Edge,
+    pub edge: Server,
     /// The origin.
-    pub origin: Origin,
+    pub origin: Server,
     /// How the origin was started.
     pub origin_config: OriginConfig,
     /// This test's Redis.
@@ -172,7 +173,7 @@ impl Setup {
         if self.catalog.is_some() {
             tools::output(&mut origin_config.command(&["install"])?)?;
         }
-        let origin = Origin::start(&origin_config).await?;
+        let origin = origin_config.start().await?;
         if self.log_statements {
             // From now on: the pools connect when they are first needed.
             let name = &database.name;
@@ -235,10 +236,10 @@ fn edge_cache() -> anyhow::Result<PathBuf> {
 }
 
 /// One at a time: the first one compiles the component for all.
-async fn start_edge(config: &EdgeConfig) -> anyhow::Result<Edge> {
+async fn start_edge(config: &EdgeConfig) -> anyhow::Result<Server> {
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = TURN.lock().await;
-    Edge::start(config).await
+    config.start().await
 }
 
 impl Stack {
@@ -407,7 +408,7 @@ impl Stack {
     /// # Panics
     /// It does not start.
     pub async fn start_origin(&mut self) {
-        match Origin::start(&self.origin_config).await {
+        match self.origin_config.start().await {
             Ok(origin) => self.origin = origin,
             Err(error) => panic!("{error:#}"),
         }
