@@ -26,7 +26,7 @@ build: setup ## Build everything.
 	cargo build $(WASM) --release --target-dir target
 
 demo: build ## Run the ERP example; Ctrl-C stops it and keeps its data.
-	@exec cargo run --quiet --package tidemark-tests --bin tidemark-demo -- \
+	@exec cargo run --quiet --bin tidemark-demo -- \
 		--dir $(DEMO_DIR) --size $(SIZE) --runner $(RUNNER) \
 		--edge-port $(EDGE_PORT) --origin-port $(ORIGIN_PORT)
 
