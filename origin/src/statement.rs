@@ -174,37 +174,43 @@ fn one(
 
 /// The keyword that follows a leading `WITH` list, if there is one.
 fn main_keyword(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
+    let mut significant = tokens
+        .iter()
+        .filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    if keyword(&significant.next()?.token) != Some(Keyword::WITH) {
+        return None;
+    }
     let mut depth = 0;
-    let mut in_with = false;
-    for token in tokens {
+    // Behind WITH, RECURSIVE or a comma stands a name, which may look like a keyword.
+    let mut name_follows = true;
+    for token in significant {
         match &token.token {
-            Token::Whitespace(_) => {}
             Token::LParen => depth += 1,
             Token::RParen => depth -= 1,
-            Token::Word(word) if !in_with => {
-                if word.keyword != Keyword::WITH {
-                    return None;
-                }
-                in_with = true;
-            }
-            Token::Word(word)
-                if depth == 0
-                    && matches!(
-                        word.keyword,
-                        Keyword::SELECT
-                            | Keyword::INSERT
-                            | Keyword::UPDATE
-                            | Keyword::DELETE
-                            | Keyword::VALUES
-                            | Keyword::TABLE
-                    ) =>
-            {
-                return Some(token);
-            }
-            _ => {}
+            _ if depth > 0 => {}
+            Token::Comma => name_follows = true,
+            other => match keyword(other) {
+                Some(Keyword::RECURSIVE) if name_follows => {}
+                Some(
+                    Keyword::SELECT
+                    | Keyword::INSERT
+                    | Keyword::UPDATE
+                    | Keyword::DELETE
+                    | Keyword::VALUES
+                    | Keyword::TABLE,
+                ) if !name_follows => return Some(token),
+                _ => name_follows = false,
+            },
         }
     }
     None
+}
+
+fn keyword(token: &Token) -> Option<Keyword> {
+    match token {
+        Token::Word(word) => Some(word.keyword),
+        _ => None,
+    }
 }
 
 impl Statement {
@@ -219,7 +225,8 @@ impl Statement {
         let opening = if with.is_empty() {
             "WITH ".to_owned()
         } else {
-            format!("{}, ", with.trim_end())
+            // On a line of its own: a comment may end what stands before it.
+            format!("{with}\n, ")
         };
         let (columns, body, limit) = match shape {
             Shape::Rows => (
@@ -328,11 +335,25 @@ mod tests {
                 "WITH x(insert_id) AS (SELECT 1), y AS (INSERT INTO t SELECT * FROM x RETURNING 1) SELECT * FROM y",
                 Shape::Json
             ),
-            "WITH x(insert_id) AS (SELECT 1), y AS (INSERT INTO t SELECT * FROM x RETURNING 1), tidemark_answer(value) AS ( SELECT * FROM y ) SELECT AS_OF, coalesce(tidemark_answer.value::text, 'null') FROM tidemark_answer LIMIT 1"
+            "WITH x(insert_id) AS (SELECT 1), y AS (INSERT INTO t SELECT * FROM x RETURNING 1)  , tidemark_answer(value) AS ( SELECT * FROM y ) SELECT AS_OF, coalesce(tidemark_answer.value::text, 'null') FROM tidemark_answer LIMIT 1"
         );
         assert!(
             answering("UPDATE t SET a = 1 RETURNING a", Shape::Rows)
                 .starts_with("WITH tidemark_answer AS ( UPDATE t SET a = 1 RETURNING a ) SELECT")
+        );
+    }
+
+    #[test]
+    fn a_with_list_may_have_comments_and_names_like_keywords() {
+        let text = "WITH RECURSIVE insert AS (SELECT 1 -- one )\n), update AS (SELECT 2)\n-- and now\nSELECT * FROM update";
+        let sql = parsed(text, &[])
+            .unwrap()
+            .remove(0)
+            .answering(Shape::Rows)
+            .sql;
+        assert!(
+            sql.starts_with("WITH RECURSIVE insert AS (SELECT 1 -- one )\n), update AS (SELECT 2)\n-- and now\n\n, tidemark_answer AS (\nSELECT * FROM update\n)"),
+            "{sql}"
         );
     }
 
