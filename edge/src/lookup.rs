@@ -74,10 +74,7 @@ async fn consult(instance: &Instance, question: &Question<'_>) -> Result<Found, 
             ensure_stamps(instance, question, &mut observed).await?;
             Ok(Found::Load(Need {
                 outcome,
-                claim: Claim {
-                    witness: observed.witness(&question.scopes),
-                    covered: observed.covers(question.at_least_ms),
-                },
+                claim: observed.claim(&question.demand(), now_ms()),
                 permit: observed.permit(&question.key, &question.scopes),
             }))
         }

@@ -184,8 +184,12 @@ impl Origin {
         };
         // A cycle may be cut anywhere: that only repeats invalidations.
         relay.abort();
-        self.service.queries.close().await;
-        self.service.commands.close().await;
+        // Statements that were cut off would keep their pool open for as long as they run.
+        let pools = async {
+            self.service.queries.close().await;
+            self.service.commands.close().await;
+        };
+        let _ = time::timeout(Duration::from_millis(500), pools).await;
         served.map_err(OriginError::Serve)
     }
 }

@@ -20,8 +20,9 @@ pub struct Committed {
     /// The last statement's answer.
     pub answer: Answer,
     /// A moment after the commit, in ms since the Unix epoch by the database's clock, rounded up:
-    /// what is proven at this moment includes the command's changes.
-    pub at_least_ms: i64,
+    /// what is proven at this moment includes the command's changes. `None` if the database could
+    /// not be asked any more: that does not undo the commit.
+    pub at_least_ms: Option<i64>,
 }
 
 /// Runs a command; `None` where the last statement found no row, and then nothing was changed.
@@ -69,12 +70,13 @@ async fn attempt_once(
         return Ok(None);
     };
     transaction.commit().await?;
-    let after_commit: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT {AS_OF}")))
-        .fetch_one(connection)
-        .await?;
+    let after_commit: Result<i64, _> =
+        sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT {AS_OF}")))
+            .fetch_one(connection)
+            .await;
     Ok(Some(Committed {
         answer,
-        at_least_ms: after_commit + 1,
+        at_least_ms: after_commit.ok().map(|as_of| as_of + 1),
     }))
 }
 

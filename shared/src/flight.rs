@@ -13,9 +13,9 @@ use crate::stamp::Witness;
 pub struct Claim {
     /// The witness of the stamps it observed, if it could observe them all.
     pub witness: Option<Witness>,
-    /// Whether its observation covers the request's `Tidemark-At-Least`. Where it does not, the
-    /// write that the client insists on may be newer than a running load although its
-    /// invalidation, and so the change of the stamps, is still on the way.
+    /// Whether its tidemark is within the promise and covers the request's `Tidemark-At-Least`.
+    /// Where it is not, a write that the client may count on can be newer than a running load
+    /// although its invalidation, and so the change of the stamps, is still on the way.
     pub covered: bool,
 }
 

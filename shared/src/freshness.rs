@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::{
     entry::Entry,
     fill::Permit,
+    flight::Claim,
     key::Key,
     outcome::Outcome,
     policy::Policy,
@@ -64,6 +65,18 @@ impl Observation {
             self.tidemark
                 .is_some_and(|tidemark| tidemark.as_of >= at_least)
         })
+    }
+
+    /// What a request with this demand may claim of a running load. Where the tidemark is missing or
+    /// older than the promise, unchanged stamps do not show that nothing has changed.
+    pub fn claim(&self, demand: &Demand<'_>, now_ms: i64) -> Claim {
+        let recent = self.tidemark.is_some_and(|tidemark| {
+            now_ms.saturating_sub(tidemark.as_of) <= demand.policy.max_staleness_ms()
+        });
+        Claim {
+            witness: self.witness(demand.scopes),
+            covered: recent && self.covers(demand.at_least_ms),
+        }
     }
 
     /// The right to store what the origin is asked for after this observation; `None` where a

@@ -213,3 +213,28 @@ async fn a_partition_without_triggers_is_noticed() {
             .starts_with("installed")
     );
 }
+
+#[tokio::test]
+async fn i1_what_changed_without_triggers_is_invalidated_when_they_are_back() {
+    let database = Database::erp().await.unwrap();
+    for (damage, of_table) in [
+        (
+            "ALTER TABLE products DISABLE TRIGGER USER",
+            "SELECT count(*) FROM tidemark.outbox WHERE kind = 't' AND name = 'products'",
+        ),
+        // The triggers stay with the old table.
+        (
+            "ALTER TABLE reports RENAME TO reports_old; CREATE TABLE reports (LIKE reports_old)",
+            "SELECT count(*) FROM tidemark.outbox WHERE kind = 'f' AND name = 'report'",
+        ),
+    ] {
+        database.run("DELETE FROM tidemark.outbox").await.unwrap();
+        database.run(damage).await.unwrap();
+        let install = origin(&origin_on(&database), &["install"]);
+        assert!(
+            install.stdout.starts_with("installed"),
+            "{damage}: {install:?}"
+        );
+        assert_eq!(scalar(&database, of_table).await, 1, "{damage}");
+    }
+}

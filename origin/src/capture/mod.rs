@@ -21,7 +21,7 @@ pub struct Installation {
     /// The tables with triggers, as the catalog names them.
     pub tables: Vec<String>,
     triggers: String,
-    trigger_count: usize,
+    planned: Vec<(String, String)>,
     digest: Digest,
 }
 
@@ -66,7 +66,7 @@ impl Installation {
     ) -> Result<Self, CaptureError> {
         let mut tables = Vec::new();
         let mut triggers = String::new();
-        let mut trigger_count = 0;
+        let mut planned = Vec::new();
         for (table, capture) in catalog.captures() {
             let captured = trigger::for_table(connection, table, &capture)
                 .await
@@ -78,14 +78,16 @@ impl Installation {
                     trigger::TriggerError::Database(error) => error.into(),
                 })?;
             triggers.push_str(&captured.sql);
-            trigger_count += captured.triggers;
+            planned.extend(captured.triggers);
             tables.push(table.to_owned());
         }
+        // What changed while triggers were missing or disabled has been recorded nowhere.
+        triggers.push_str(&trigger::invalidate_all(&catalog.captures()));
         let digest = Digest::of_fields([Some(SCHEMA.as_bytes()), Some(triggers.as_bytes())]);
         Ok(Self {
             tables,
             triggers,
-            trigger_count,
+            planned,
             digest,
         })
     }
@@ -147,10 +149,13 @@ impl Installation {
         }
         // A table that was dropped and made again has lost its triggers; somebody may have
         // disabled one.
+        let (relations, names): (Vec<_>, Vec<_>) = self.planned.iter().cloned().unzip();
         let firing: i64 = sqlx::query_scalar(trigger::COUNT_FIRING)
+            .bind(relations)
+            .bind(names)
             .fetch_one(connection)
             .await?;
-        Ok(usize::try_from(firing) == Ok(self.trigger_count))
+        Ok(usize::try_from(firing) == Ok(self.planned.len()))
     }
 
     fn record(&self) -> String {

@@ -5,7 +5,10 @@
 //!
 //! They record rows in the outbox and do no `NOTIFY`: its lock at commit serialises all writers.
 
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use sqlx::PgConnection;
 use tidemark_shared::catalog::{Capture, FamilySource};
@@ -35,11 +38,15 @@ BEGIN
 END $$;
 ";
 
-/// Counts the installed triggers that fire whatever `session_replication_role` says.
-pub(super) const COUNT_FIRING: &str = "SELECT count(*) FROM pg_catalog.pg_trigger t
+/// Counts those of the planned triggers ($1: relations, $2: names) that are in place and fire
+/// whatever `session_replication_role` says. A trigger stays with its table when that is renamed,
+/// so each is looked for where it has to be.
+pub(super) const COUNT_FIRING: &str = "SELECT count(*)
+    FROM unnest($1::text[], $2::text[]) AS planned (relation, name)
+    JOIN pg_catalog.pg_trigger t
+      ON t.tgrelid = to_regclass(planned.relation) AND t.tgname = planned.name::name
     JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
-    WHERE p.pronamespace = 'tidemark'::regnamespace AND p.proname LIKE 'capture %'
-      AND t.tgenabled = 'A' AND t.tgparentid = 0";
+    WHERE p.pronamespace = 'tidemark'::regnamespace AND t.tgenabled = 'A'";
 
 pub(super) enum TriggerError {
     Path(PathError),
@@ -62,8 +69,8 @@ impl From<sqlx::Error> for TriggerError {
 pub(super) struct TableCapture {
     /// The SQL that makes its function and triggers.
     pub(super) sql: String,
-    /// How many triggers that are.
-    pub(super) triggers: usize,
+    /// The relation and name of each trigger.
+    pub(super) triggers: Vec<(String, String)>,
 }
 
 /// Works out the capture of one table, and of its partitions and inheriting tables: who writes to
@@ -84,13 +91,16 @@ pub(super) async fn for_table(
     }
     let mut sql = function(table, capture.whole_table, &families);
     let descendants = relation::descendants(connection, &relation).await?;
-    let relations = std::iter::once(&relation).chain(&descendants);
-    for relation in relations {
+    let mut planned = Vec::new();
+    for relation in std::iter::once(&relation).chain(&descendants) {
         sql.push_str(&triggers(table, &relation.sql_name));
+        for operation in OPERATIONS {
+            planned.push((relation.sql_name.clone(), trigger_name(operation, table)));
+        }
     }
     Ok(TableCapture {
         sql,
-        triggers: (1 + descendants.len()) * OPERATIONS.len(),
+        triggers: planned,
     })
 }
 
@@ -177,6 +187,10 @@ $capture$;
     )
 }
 
+fn trigger_name(operation: &str, table: &str) -> String {
+    format!("tidemark {operation} {table}")
+}
+
 /// The triggers of one relation. Their names hold the table's, since a partition may be captured
 /// for its own sake as well.
 fn triggers(table: &str, relation: &str) -> String {
@@ -189,7 +203,7 @@ fn triggers(table: &str, relation: &str) -> String {
             "delete" => " REFERENCING OLD TABLE AS old_rows",
             _ => "",
         };
-        let name = quoted_part(&format!("tidemark {operation} {table}"));
+        let name = quoted_part(&trigger_name(operation, table));
         // Writing to a string can't fail.
         let _ = write!(
             sql,
@@ -256,6 +270,27 @@ fn members(family: &Family<'_>, rows: &str) -> String {
     format!(
         "SELECT {here}.{}::text AS member FROM {rows} r{joins}",
         quoted_part(family.column)
+    )
+}
+
+/// Records every scope that a captured table could touch.
+pub(super) fn invalidate_all(captures: &BTreeMap<&str, Capture>) -> String {
+    let mut scopes = BTreeSet::new();
+    for (table, capture) in captures {
+        if capture.whole_table {
+            scopes.insert(format!("('t', {})", literal(table)));
+        }
+        for family in &capture.families {
+            scopes.insert(format!("('f', {})", literal(&family.family)));
+        }
+    }
+    if scopes.is_empty() {
+        return String::new();
+    }
+    let scopes: Vec<_> = scopes.into_iter().collect();
+    format!(
+        "INSERT INTO tidemark.outbox (kind, name) VALUES {};\n",
+        scopes.join(", ")
     )
 }
 

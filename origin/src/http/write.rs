@@ -15,7 +15,7 @@ use super::{
     failure::Failure,
     respond::{json, set},
 };
-use crate::command;
+use crate::{command, tide::Invalidation};
 
 /// The largest body of a command, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -48,10 +48,15 @@ pub(super) async fn answer(
     };
 
     service.wake.notify_one();
-    let invalidation = service
-        .tide
-        .reached(committed.at_least_ms, service.invalidation_wait)
-        .await;
+    let invalidation = match committed.at_least_ms {
+        Some(at_least) => {
+            service
+                .tide
+                .reached(at_least, service.invalidation_wait)
+                .await
+        }
+        None => Invalidation::Pending,
+    };
     let mut response = json(command.status, committed.answer.body);
     let headers = response.headers_mut();
     set(
@@ -59,11 +64,9 @@ pub(super) async fn answer(
         "cache-control",
         tidemark_header::CACHE_CONTROL_NO_STORE,
     );
-    set(
-        headers,
-        tidemark_header::AT_LEAST,
-        &committed.at_least_ms.to_string(),
-    );
+    if let Some(at_least) = committed.at_least_ms {
+        set(headers, tidemark_header::AT_LEAST, &at_least.to_string());
+    }
     set(headers, tidemark_header::INVALIDATION, invalidation.name());
     Ok(response)
 }
