@@ -28,11 +28,6 @@ impl TideGauge {
     pub(crate) fn fall_back(&self) {
         self.0.send_replace(None);
     }
-
-    /// Everything applied so far by this process, if it leads.
-    pub fn level(&self) -> Option<i64> {
-        *self.0.borrow()
-    }
 }
 
 impl Default for TideGauge {

@@ -67,11 +67,6 @@ impl Permit {
         }
     }
 
-    /// What the permit's stamps come to; loads under the same witness may be shared.
-    pub const fn witness(&self) -> Witness {
-        self.witness
-    }
-
     /// Makes the entry of an answer that was asked for after this permit was granted.
     /// `now_ms` is the filler's clock, in ms since the Unix epoch.
     pub fn seal(&self, policy: &Policy, answer: &Answer, now_ms: i64) -> Sealed {
@@ -94,22 +89,12 @@ impl Permit {
 }
 
 impl Sealed {
-    /// Where it belongs.
-    pub const fn key(&self) -> &Key {
-        &self.key
-    }
-
     /// What is stored.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// How long Redis shall keep it.
-    pub const fn life(&self) -> Duration {
-        self.life
-    }
-
-    /// The parts, to be stored without a copy.
+    /// The parts, to be stored without a copy: where, what, and how long Redis shall keep it.
     pub fn into_parts(self) -> (Key, Vec<u8>, Duration) {
         (self.key, self.bytes, self.life)
     }

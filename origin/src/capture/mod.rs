@@ -9,8 +9,7 @@ mod trigger;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tidemark_shared::{catalog::Catalog, digest::Digest};
 
-pub use relation::{ForeignKey, PathError};
-pub use trigger::{FOLD_AT, OPERATIONS};
+pub use relation::PathError;
 
 /// The schema, outbox and bookkeeping tables; safe to run again.
 const SCHEMA: &str = include_str!("schema.sql");

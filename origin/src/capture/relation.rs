@@ -7,9 +7,9 @@ use super::quoted;
 
 /// A foreign key between two tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForeignKey {
+pub(super) struct ForeignKey {
     /// The referring columns and, in the same order, the columns they refer to.
-    pub columns: Vec<(String, String)>,
+    pub(super) columns: Vec<(String, String)>,
 }
 
 /// Why rows of a table can't tell which member they belong to.

@@ -19,10 +19,10 @@ use super::{
 };
 
 /// A statement that touches more members of a family than this records the family as a whole.
-pub const FOLD_AT: u32 = 1_000;
+const FOLD_AT: u32 = 1_000;
 
 /// What a table has a trigger for.
-pub const OPERATIONS: [&str; 4] = ["insert", "update", "delete", "truncate"];
+const OPERATIONS: [&str; 4] = ["insert", "update", "delete", "truncate"];
 
 /// Drops the functions of an earlier installation, and with them their triggers.
 pub(super) const DROP_ALL: &str = r"DO $$
