@@ -26,5 +26,6 @@ pub mod repository;
 pub mod shutdown;
 pub mod statement;
 pub mod tide;
+pub mod usage;
 
 pub use app::{Origin, OriginConfig};

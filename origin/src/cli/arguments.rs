@@ -1,0 +1,77 @@
+//! Arguments that several commands take.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use clap::Args;
+use sqlx::{Connection as _, PgConnection};
+use tidemark_shared::key::Keyspace;
+
+use crate::database::Database;
+
+#[derive(Debug, Args)]
+pub(super) struct CatalogArgs {
+    /// The catalog: a tidemark.toml, or the folder that holds it.
+    #[arg(
+        long,
+        env = "TIDEMARK_CATALOG",
+        value_name = "PATH",
+        default_value = "tidemark.toml"
+    )]
+    pub(super) catalog: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DatabaseArgs {
+    /// The database, as postgres://user:password@host:5432/name.
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub(super) database_url: String,
+}
+
+impl DatabaseArgs {
+    pub(super) fn parse(&self) -> anyhow::Result<Database> {
+        Ok(Database::parse(&self.database_url)?)
+    }
+
+    pub(super) async fn connect(&self) -> anyhow::Result<PgConnection> {
+        PgConnection::connect_with(self.parse()?.options())
+            .await
+            .context("cannot connect to PostgreSQL; is --database-url right?")
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RedisArgs {
+    /// The Redis of this region, as redis://user:password@host:6379/0.
+    #[arg(
+        long,
+        env = "REDIS_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        default_value = "redis://127.0.0.1:6379"
+    )]
+    pub(super) redis: String,
+    /// What every name in Redis begins with; the edge's key_prefix.
+    #[arg(long, env = "TIDEMARK_KEY_PREFIX", value_name = "PREFIX", default_value = Keyspace::DEFAULT_PREFIX)]
+    pub(super) key_prefix: String,
+    /// The longest pause between two looks at the outbox, in ms.
+    #[arg(long, env = "TIDEMARK_POLL_MS", value_name = "MS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(super) poll_ms: u64,
+}
+
+impl RedisArgs {
+    pub(super) fn client(&self) -> anyhow::Result<redis::Client> {
+        // The error may repeat the URL, and with it a password.
+        redis::Client::open(self.redis.as_str()).map_err(|_| {
+            anyhow::anyhow!("the Redis URL can't be read; write redis://user:password@host:6379/0")
+        })
+    }
+
+    pub(super) fn keyspace(&self) -> Keyspace {
+        Keyspace::new(&self.key_prefix)
+    }
+
+    pub(super) fn poll(&self) -> Duration {
+        Duration::from_millis(self.poll_ms)
+    }
+}

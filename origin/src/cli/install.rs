@@ -1,0 +1,48 @@
+//! `install` and `uninstall`: the triggers in the database.
+
+use clap::Args;
+
+use super::arguments::{CatalogArgs, DatabaseArgs};
+use crate::{
+    capture::{self, Installation, Installed},
+    repository::Repository,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct InstallArgs {
+    #[command(flatten)]
+    catalog: CatalogArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Print the SQL instead of running it.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UninstallArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+pub(super) async fn install(args: InstallArgs) -> anyhow::Result<()> {
+    let repository = Repository::load(&args.catalog.catalog)?;
+    let mut connection = args.database.connect().await?;
+    let installation = Installation::plan(&mut connection, &repository.catalog).await?;
+    if args.dry_run {
+        print!("{}", installation.sql());
+        return Ok(());
+    }
+    let tables = installation.tables.join(", ");
+    match installation.install(&mut connection).await? {
+        Installed::Renewed => println!("installed the outbox and triggers on {tables}"),
+        Installed::Unchanged => println!("nothing to do: the triggers on {tables} are in place"),
+    }
+    Ok(())
+}
+
+pub(super) async fn uninstall(args: UninstallArgs) -> anyhow::Result<()> {
+    capture::uninstall(&mut args.database.connect().await?).await?;
+    println!("removed the schema tidemark and all its triggers");
+    Ok(())
+}

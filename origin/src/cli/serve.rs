@@ -1,0 +1,120 @@
+//! `serve` and `relay`: the commands that run until they are told to stop.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::sync::Notify;
+
+use super::arguments::{CatalogArgs, DatabaseArgs, RedisArgs};
+use crate::{
+    app::{Origin, OriginConfig},
+    capture::Installation,
+    database::PoolLimits,
+    relay::{Relay, RelayConfig},
+    repository::Repository,
+    shutdown,
+    tide::TideGauge,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct RelayArgs {
+    #[command(flatten)]
+    catalog: CatalogArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    redis: RedisArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    relay: RelayArgs,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(
+        long,
+        env = "TIDEMARK_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:3001"
+    )]
+    listen: SocketAddr,
+    /// The most queries that run at a time.
+    #[arg(long, env = "TIDEMARK_QUERY_CONNECTIONS", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    query_connections: u32,
+    /// The most commands that run at a time.
+    #[arg(long, env = "TIDEMARK_COMMAND_CONNECTIONS", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    command_connections: u32,
+    /// How long a request waits for a connection before it is answered 503, in ms.
+    #[arg(long, env = "TIDEMARK_ACQUIRE_TIMEOUT_MS", value_name = "MS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..))]
+    acquire_timeout_ms: u64,
+    /// How long one statement may take before it is answered 504, in ms.
+    #[arg(long, env = "TIDEMARK_STATEMENT_TIMEOUT_MS", value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    statement_timeout_ms: u64,
+    /// How long a command waits for its invalidation before it answers "pending", in ms.
+    #[arg(
+        long,
+        env = "TIDEMARK_INVALIDATION_WAIT_MS",
+        value_name = "MS",
+        default_value_t = 2_000
+    )]
+    invalidation_wait_ms: u64,
+}
+
+pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let RelayArgs {
+        catalog,
+        database,
+        redis,
+    } = &args.relay;
+    let limits = |connections| PoolLimits {
+        connections,
+        acquire_timeout: Duration::from_millis(args.acquire_timeout_ms),
+        statement_timeout: Duration::from_millis(args.statement_timeout_ms),
+    };
+    let stop = shutdown::signal().context("cannot listen for signals")?;
+    let origin = Origin::build(OriginConfig {
+        catalog: catalog.catalog.clone(),
+        database: database.parse()?,
+        redis: redis.client()?,
+        keyspace: redis.keyspace(),
+        listen: args.listen,
+        query_limits: limits(args.query_connections),
+        command_limits: limits(args.command_connections),
+        poll: redis.poll(),
+        invalidation_wait: Duration::from_millis(args.invalidation_wait_ms),
+    })
+    .await?;
+    // For people and scripts alike: with port 0 this is how they learn the port.
+    println!("listening on http://{}", origin.local_addr()?);
+    origin.run(stop).await?;
+    Ok(())
+}
+
+pub(super) async fn relay(args: RelayArgs) -> anyhow::Result<()> {
+    let stop = shutdown::signal().context("cannot listen for signals")?;
+    let repository = Repository::load(&args.catalog.catalog)?;
+    let mut database = args.database.connect().await?;
+    Installation::plan(&mut database, &repository.catalog)
+        .await?
+        .verify(&mut database)
+        .await?;
+    drop(database);
+    let relay = Relay::new(
+        RelayConfig {
+            database: args.database.parse()?,
+            redis: args.redis.client()?,
+            keyspace: args.redis.keyspace(),
+            stamp_ttl: repository.catalog.stamp_ttl(),
+            catalog: repository.digest,
+            poll: args.redis.poll(),
+        },
+        Arc::new(Notify::new()),
+        TideGauge::new(),
+    );
+    tokio::select! {
+        () = relay.run() => {}
+        () = stop => {}
+    }
+    Ok(())
+}
