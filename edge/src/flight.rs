@@ -180,8 +180,8 @@ impl<T> Drop for Flight<T> {
 mod tests {
     use futures::FutureExt;
     use tidemark_shared::{
-        catalog::Catalog, epoch::Epoch, event::EventId, freshness::Observation, param::Params,
-        scope::Scope, stamp::Stamp, tidemark::Tidemark,
+        catalog::Catalog, digest::Digest, epoch::Epoch, event::EventId, freshness::Observation,
+        param::Params, scope::Scope, stamp::Stamp, tidemark::Tidemark,
     };
 
     use super::*;
@@ -202,6 +202,8 @@ mod tests {
                 epoch: Epoch::new(1),
                 as_of: 1,
                 event: EventId::default(),
+                catalog: Digest::of(b"catalog"),
+                upstream: None,
             }),
             stamps: vec![Some(Stamp::new(1, token))],
         };

@@ -17,7 +17,7 @@ use spin_sdk::{
         wit_future,
     },
 };
-use tidemark_shared::{etag::ETag, fill::Answer, header};
+use tidemark_shared::{digest::Digest, etag::ETag, fill::Answer, header};
 
 use crate::{
     address::OriginAddress,
@@ -29,6 +29,7 @@ use crate::{
 const MAX_BODY: usize = 32 * 1024 * 1024;
 
 const AS_OF: HeaderName = HeaderName::from_static(header::AS_OF);
+const CATALOG: HeaderName = HeaderName::from_static(header::CATALOG);
 
 /// What to ask the origin.
 #[derive(Clone, Debug)]
@@ -45,8 +46,9 @@ pub(crate) type Loaded = Result<Fetched, Failure>;
 pub(crate) struct Fetched {
     pub(crate) body: Bytes,
     pub(crate) etag: ETag,
-    /// When it was true; an answer that does not say can't be stored.
+    /// When it was true, and by which catalog; an answer that does not say can't be stored.
     pub(crate) as_of_ms: Option<i64>,
+    pub(crate) catalog: Option<Digest>,
 }
 
 /// Why there is no answer.
@@ -86,6 +88,7 @@ impl Fetched {
         Some(Answer {
             status: StatusCode::OK.as_u16(),
             as_of_ms: self.as_of_ms?,
+            catalog: self.catalog?,
             etag: self.etag,
             body: self.body.clone(),
         })
@@ -118,7 +121,8 @@ impl Origin {
         if head.status == StatusCode::OK {
             return Ok(Fetched {
                 etag: ETag::of(&body),
-                as_of_ms: as_of_ms(&head.headers),
+                as_of_ms: text(&head.headers, &AS_OF).and_then(|ms| ms.parse().ok()),
+                catalog: text(&head.headers, &CATALOG).and_then(Digest::parse),
                 body,
             });
         }
@@ -180,8 +184,8 @@ async fn read(body: IncomingResponseBody) -> Result<Bytes, Failure> {
     }
 }
 
-fn as_of_ms(headers: &HeaderMap) -> Option<i64> {
-    headers.get(AS_OF)?.to_str().ok()?.parse().ok()
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
 }
 
 fn failure(code: &ErrorCode) -> Failure {

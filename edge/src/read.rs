@@ -5,7 +5,7 @@ use std::rc::Rc;
 use http::request::Parts;
 use spin_sdk::{wasip3::spawn, wit_bindgen::yield_async};
 use tidemark_shared::{
-    fill::Sealed,
+    fill::{Permit, Sealed},
     header::{CACHE_CONTROL_NO_STORE, CACHE_CONTROL_REVALIDATE},
     outcome::{CacheStatus, Outcome},
     policy::Policy,
@@ -75,7 +75,7 @@ async fn load(
         };
         let status = CacheStatus {
             outcome: need.outcome,
-            stored: !seat.shared && need.permit.is_some() && is_storable(&loaded),
+            stored: !seat.shared && is_stored(need.permit.as_ref(), &loaded),
             collapsed: seat.shared,
         };
         return Ok(Reply::loaded(loaded, status, CACHE_CONTROL_REVALIDATE));
@@ -96,7 +96,9 @@ async fn fly(instance: Rc<Instance>, mut flight: Flight<Loaded>, order: Order, p
             let instance = instance.clone();
             spawn(async move {
                 step_aside().await;
-                store(&instance, permit.seal(&policy, &answer, now_ms())).await;
+                if let Some(sealed) = permit.seal(&policy, &answer, now_ms()) {
+                    store(&instance, sealed).await;
+                }
             });
         }
         match landed.next {
@@ -107,8 +109,11 @@ async fn fly(instance: Rc<Instance>, mut flight: Flight<Loaded>, order: Order, p
 }
 
 /// Whether a load's answer is one that its permit stores.
-fn is_storable(loaded: &Loaded) -> bool {
-    loaded.as_ref().is_ok_and(|it| it.storable().is_some())
+fn is_stored(permit: Option<&Permit>, loaded: &Loaded) -> bool {
+    let answer = loaded.as_ref().ok().and_then(|it| it.storable());
+    permit
+        .zip(answer)
+        .is_some_and(|(permit, answer)| permit.admits(&answer))
 }
 
 /// Lets whoever waits for the answer pass it on before it is stored: making the entry of a long

@@ -7,33 +7,36 @@ use sqlx::{
     query::Query as SqlxQuery,
 };
 use tidemark_shared::{
+    digest::Digest,
     fill::Answer,
     param::{Params, Value},
 };
 
 use crate::statement::Statement;
 
-/// Runs a query's statement; `None` where its shape needs a row and there is none.
+/// Runs a statement of this catalog's; `None` where its shape needs a row and there is none.
 ///
 /// # Errors
 /// Whatever PostgreSQL or the pool reports.
 pub async fn query(
     pool: &PgPool,
+    catalog: Digest,
     statement: &Statement,
     params: &Params,
 ) -> Result<Option<Answer>, sqlx::Error> {
     let row = bound(statement, params).fetch_optional(pool).await?;
-    row.map(|row| read(&row)).transpose()
+    row.map(|row| Ok(Answer::new(200, row.try_get(0)?, catalog, body(&row)?)))
+        .transpose()
 }
 
-/// Runs the answering statement of a command on its transaction's connection.
+/// Runs the answering statement of a command on its transaction's connection, for the body.
 pub(crate) async fn command(
     connection: &mut PgConnection,
     statement: &Statement,
     params: &Params,
-) -> Result<Option<Answer>, sqlx::Error> {
+) -> Result<Option<Bytes>, sqlx::Error> {
     let row = bound(statement, params).fetch_optional(connection).await?;
-    row.map(|row| read(&row)).transpose()
+    row.as_ref().map(body).transpose()
 }
 
 /// A statement with its arguments bound as canonical texts.
@@ -48,11 +51,7 @@ pub(crate) fn bound<'q>(
     })
 }
 
-fn read(row: &PgRow) -> Result<Answer, sqlx::Error> {
+fn body(row: &PgRow) -> Result<Bytes, sqlx::Error> {
     let body: &str = row.try_get(1)?;
-    Ok(Answer::new(
-        200,
-        row.try_get(0)?,
-        Bytes::copy_from_slice(body.as_bytes()),
-    ))
+    Ok(Bytes::copy_from_slice(body.as_bytes()))
 }

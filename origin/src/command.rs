@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use rand::RngExt as _;
 use sqlx::{Connection as _, PgConnection, PgPool};
-use tidemark_shared::{fill::Answer, param::Params};
+use tidemark_shared::param::Params;
 
 use crate::{
     answer,
@@ -18,7 +19,7 @@ const ATTEMPTS: u32 = 4;
 #[derive(Debug)]
 pub struct Committed {
     /// The last statement's answer.
-    pub answer: Answer,
+    pub body: Bytes,
     /// A moment after the commit, in ms since the Unix epoch by the database's clock, rounded up:
     /// what is proven at this moment includes the command's changes. `None` if the database could
     /// not be asked any more: that does not undo the commit.
@@ -55,17 +56,17 @@ async fn attempt_once(
     params: &Params,
 ) -> Result<Option<Committed>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    let mut answer = None;
+    let mut body = None;
     for (index, statement) in statements.iter().enumerate() {
         if index + 1 == statements.len() {
-            answer = answer::command(&mut transaction, statement, params).await?;
+            body = answer::command(&mut transaction, statement, params).await?;
         } else {
             answer::bound(statement, params)
                 .execute(&mut *transaction)
                 .await?;
         }
     }
-    let Some(answer) = answer else {
+    let Some(body) = body else {
         transaction.rollback().await?;
         return Ok(None);
     };
@@ -75,7 +76,7 @@ async fn attempt_once(
             .fetch_one(connection)
             .await;
     Ok(Some(Committed {
-        answer,
+        body,
         at_least_ms: after_commit.ok().map(|as_of| as_of + 1),
     }))
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
 /// 128 bits of SHA-256; shown as 32 lower-case hexadecimal digits.
@@ -49,6 +50,13 @@ impl Digest {
         self.0
     }
 
+    /// Reads what [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hex = text.len() == 2 * Self::LEN && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| is_hex)?;
+        Some(Self(number.to_be_bytes()))
+    }
+
     fn truncate(full: &[u8]) -> Self {
         let mut bytes = [0; Self::LEN];
         bytes.copy_from_slice(&full[..Self::LEN]);
@@ -68,6 +76,20 @@ impl fmt::Debug for Digest {
     }
 }
 
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::parse(&text)
+            .ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&text), &"a digest"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +101,14 @@ mod tests {
             Digest::of(b"abc").to_string(),
             "ba7816bf8f01cfea414140de5dae2223"
         );
+    }
+
+    #[test]
+    fn reads_back() {
+        let digest = Digest::of(b"abc");
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        assert_eq!(Digest::parse("ba78"), None);
+        assert_eq!(Digest::parse(&"+".repeat(32)), None);
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{epoch::Epoch, scope::Scope};
+use crate::{digest::Digest, epoch::Epoch, scope::Scope};
 
 /// The number of an event: the term of the relay that made it, and its place in that term.
 ///
 /// Written as `term.seq`, and ordered by it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId {
     /// Number of the relay's leadership, from a PostgreSQL sequence.
     pub term: i64,
@@ -52,19 +52,23 @@ pub struct InvalidEventId;
 
 /// One cycle of the relay: what changed, and up to when this is everything.
 ///
-/// An event without scopes is a heartbeat: it moves `as_of` on.
+/// An event without scopes is a heartbeat: it moves `as_of` on. To lose one loses nothing, so `prev`
+/// passes over heartbeats: it names the last event that had scopes. Whoever has applied that one, or
+/// a later one, has applied everything before this event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Event {
     /// This event.
     pub id: EventId,
-    /// The event before it, whoever's term that was in.
+    /// The last event before it that had scopes, whoever's term that was in.
     pub prev: EventId,
-    /// The epoch of the relay's Redis.
+    /// The epoch of the Redis in which it is published.
     pub epoch: Epoch,
     /// Every commit visible at this moment is in this event or an earlier one; ms since the Unix
     /// epoch by the database's clock.
     pub as_of: i64,
+    /// The catalog of the relay.
+    pub catalog: Digest,
     /// The scopes that changed since `prev`.
     #[serde(with = "scope_texts")]
     pub scopes: Vec<Scope>,
@@ -114,12 +118,13 @@ mod tests {
             prev: EventId { term: 3, seq: 17 },
             epoch: Epoch::new(0x9f86_d081),
             as_of: 1_763_863_200_123,
+            catalog: Digest::of(b"abc"),
             scopes: vec![Scope::member("org", "42"), Scope::Table("products".into())],
         };
         let json = serde_json::to_string(&event).unwrap();
         assert_eq!(
             json,
-            r#"{"id":"3.18","prev":"3.17","epoch":"000000009f86d081","as_of":1763863200123,"scopes":["org:42","products"]}"#
+            r#"{"id":"3.18","prev":"3.17","epoch":"000000009f86d081","as_of":1763863200123,"catalog":"ba7816bf8f01cfea414140de5dae2223","scopes":["org:42","products"]}"#
         );
         assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
     }

@@ -9,12 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
+    digest::Digest,
     entry::{Encoding, Entry},
     epoch::Epoch,
     etag::ETag,
     key::Key,
     policy::Policy,
     stamp::Witness,
+    tidemark::Tidemark,
 };
 
 /// The right to store one answer, made of what was observed before the origin was asked.
@@ -22,6 +24,7 @@ use crate::{
 pub struct Permit {
     key: Key,
     epoch: Epoch,
+    catalog: Digest,
     witness: Witness,
 }
 
@@ -32,6 +35,8 @@ pub struct Answer {
     pub status: u16,
     /// A moment, in ms since the Unix epoch by the database's clock, not after the SQL's snapshot.
     pub as_of_ms: i64,
+    /// The catalog whose SQL made it.
+    pub catalog: Digest,
     /// The body's entity tag.
     pub etag: ETag,
     /// The body.
@@ -40,10 +45,11 @@ pub struct Answer {
 
 impl Answer {
     /// An answer with the entity tag of its body.
-    pub fn new(status: u16, as_of_ms: i64, body: Bytes) -> Self {
+    pub fn new(status: u16, as_of_ms: i64, catalog: Digest, body: Bytes) -> Self {
         Self {
             status,
             as_of_ms,
+            catalog,
             etag: ETag::of(&body),
             body,
         }
@@ -59,17 +65,27 @@ pub struct Sealed {
 }
 
 impl Permit {
-    pub(crate) fn grant(key: &Key, epoch: Epoch, witness: Witness) -> Self {
+    pub(crate) fn grant(key: &Key, tidemark: &Tidemark, witness: Witness) -> Self {
         Self {
             key: key.clone(),
-            epoch,
+            epoch: tidemark.epoch,
+            catalog: tidemark.catalog,
             witness,
         }
     }
 
-    /// Makes the entry of an answer that was asked for after this permit was granted.
-    /// `now_ms` is the filler's clock, in ms since the Unix epoch.
-    pub fn seal(&self, policy: &Policy, answer: &Answer, now_ms: i64) -> Sealed {
+    /// Whether an answer is of the catalog that the permit's epoch belongs to; while a new catalog is
+    /// rolled out, some are not.
+    pub fn admits(&self, answer: &Answer) -> bool {
+        answer.catalog == self.catalog
+    }
+
+    /// Makes the entry of an answer that was asked for after this permit was granted; `None` where
+    /// it does not admit it. `now_ms` is the filler's clock, in ms since the Unix epoch.
+    pub fn seal(&self, policy: &Policy, answer: &Answer, now_ms: i64) -> Option<Sealed> {
+        if !self.admits(answer) {
+            return None;
+        }
         let entry = Entry {
             encoding: Encoding::Identity,
             status: answer.status,
@@ -80,11 +96,11 @@ impl Permit {
             etag: answer.etag,
             body: answer.body.clone(),
         };
-        Sealed {
+        Some(Sealed {
             key: self.key.clone(),
             bytes: entry.encode(&self.key),
             life: policy.ttl,
-        }
+        })
     }
 }
 

@@ -70,9 +70,9 @@ impl Observation {
     /// What a request with this demand may claim of a running load. Where the tidemark is missing or
     /// older than the promise, unchanged stamps do not show that nothing has changed.
     pub fn claim(&self, demand: &Demand<'_>, now_ms: i64) -> Claim {
-        let recent = self.tidemark.is_some_and(|tidemark| {
-            now_ms.saturating_sub(tidemark.as_of) <= demand.policy.max_staleness_ms()
-        });
+        let recent = self
+            .tidemark
+            .is_some_and(|tidemark| is_recent(&tidemark, &demand.policy, now_ms));
         Claim {
             witness: self.witness(demand.scopes),
             covered: recent && self.covers(demand.at_least_ms),
@@ -84,7 +84,7 @@ impl Observation {
     pub fn permit(&self, key: &Key, scopes: &[Scope]) -> Option<Permit> {
         Some(Permit::grant(
             key,
-            self.tidemark?.epoch,
+            self.tidemark.as_ref()?,
             self.witness(scopes)?,
         ))
     }
@@ -126,7 +126,8 @@ pub enum Verdict {
 /// 2. there is a tidemark, and the entry is of its epoch;
 /// 3. every scope has a stamp, and the entry was filled under exactly these;
 /// 4. its ttl has not ended;
-/// 5. the tidemark is at most `max_staleness` old;
+/// 5. the tidemark is at most `max_staleness` old, and not from a future as far away: then the clocks
+///    of database and edge are too far apart to tell;
 /// 6. the tidemark is not before the request's `Tidemark-At-Least`.
 pub fn decide(
     demand: &Demand<'_>,
@@ -154,6 +155,21 @@ fn prove(
     }
     let entry = entry.ok_or(Outcome::Miss)?;
     let entry = Entry::decode(entry, demand.key).map_err(|_| Outcome::Corrupt)?;
+    let proven_at_ms = judge(demand, &entry, observed, now_ms)?;
+    Ok((entry, proven_at_ms))
+}
+
+/// The conditions 2 to 6 of [`decide`], for an entry that has been decoded: when it is proven, or
+/// what it fails by.
+///
+/// # Errors
+/// The first condition that does not hold.
+pub fn judge(
+    demand: &Demand<'_>,
+    entry: &Entry,
+    observed: &Observation,
+    now_ms: i64,
+) -> Result<i64, Outcome> {
     let tidemark = observed.tidemark.ok_or(Outcome::Unproven)?;
     if entry.epoch != tidemark.epoch {
         return Err(Outcome::Epoch);
@@ -165,13 +181,18 @@ fn prove(
     if now_ms >= entry.fresh_until_ms {
         return Err(Outcome::Expired);
     }
-    if now_ms.saturating_sub(tidemark.as_of) > demand.policy.max_staleness_ms() {
+    if !is_recent(&tidemark, &demand.policy, now_ms) {
         return Err(Outcome::Unproven);
     }
     if !observed.covers(demand.at_least_ms) {
         return Err(Outcome::AtLeast);
     }
-    Ok((entry, tidemark.as_of))
+    Ok(tidemark.as_of)
+}
+
+/// Whether a tidemark is within the promise, by the edge's clock.
+fn is_recent(tidemark: &Tidemark, policy: &Policy, now_ms: i64) -> bool {
+    now_ms.abs_diff(tidemark.as_of) <= policy.max_staleness_ms().unsigned_abs()
 }
 
 #[cfg(test)]
@@ -181,13 +202,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{entry::tests::key, epoch::Epoch, event::EventId, fill::Answer};
+    use crate::{digest::Digest, entry::tests::key, epoch::Epoch, event::EventId, fill::Answer};
 
     const NOW: i64 = 1_763_863_200_000;
     const POLICY: Policy = Policy {
         ttl: Duration::from_secs(300),
         max_staleness: Duration::from_secs(1),
     };
+
+    fn catalog() -> Digest {
+        Digest::of(b"catalog")
+    }
 
     /// Each field breaks one condition of §5.4.
     #[derive(Clone, Debug, Default)]
@@ -201,17 +226,20 @@ mod tests {
         stamp_changed: bool,
         expired: bool,
         tidemark_old: bool,
+        tidemark_of_the_future: bool,
         at_least_later: bool,
         uncacheable: bool,
     }
 
-    fn judge(broken: &Broken) -> Verdict {
+    fn verdict(broken: &Broken) -> Verdict {
         let scopes = [Scope::member("org", "42"), Scope::Family("org".into())];
         let tidemark = |epoch, as_of| Tidemark {
             term: 1,
             epoch: Epoch::new(epoch),
             as_of,
             event: EventId { term: 1, seq: 1 },
+            catalog: catalog(),
+            upstream: None,
         };
         let stamps = vec![Some(Stamp::new(NOW, 1)), Some(Stamp::new(NOW, 2))];
         let filled_under = Observation {
@@ -224,18 +252,19 @@ mod tests {
         } else {
             NOW - 80
         };
-        let sealed = filled_under.permit(&stored_as, &scopes).unwrap().seal(
-            &POLICY,
-            &Answer::new(200, NOW - 85, Bytes::from_static(b"{}")),
-            filled_at,
-        );
+        let permit = filled_under.permit(&stored_as, &scopes).unwrap();
+        let answer = Answer::new(200, NOW - 85, catalog(), Bytes::from_static(b"{}"));
+        let sealed = permit.seal(&POLICY, &answer, filled_at).unwrap();
         let mut bytes = sealed.bytes().to_vec();
         if broken.corrupt {
             bytes[90 % sealed.bytes().len()] ^= 1;
         }
         let bytes = Bytes::from(bytes);
 
-        let age = POLICY.max_staleness_ms() + i64::from(broken.tidemark_old);
+        let mut age = POLICY.max_staleness_ms() + i64::from(broken.tidemark_old);
+        if broken.tidemark_of_the_future {
+            age = -POLICY.max_staleness_ms() - 1;
+        }
         let mut observed = Observation {
             tidemark: (!broken.no_tidemark)
                 .then(|| tidemark(7 + u64::from(broken.epoch), NOW - age)),
@@ -265,10 +294,29 @@ mod tests {
     }
 
     #[test]
+    fn i1_an_answer_of_another_catalog_is_not_stored() {
+        let observed = Observation {
+            tidemark: Some(Tidemark {
+                term: 1,
+                epoch: Epoch::new(7),
+                as_of: NOW,
+                event: EventId::default(),
+                catalog: catalog(),
+                upstream: None,
+            }),
+            stamps: vec![Some(Stamp::new(NOW, 1))],
+        };
+        let permit = observed.permit(&key("a"), &[Scope::Table("orders".into())]);
+        let body = Bytes::from_static(b"{}");
+        let older = Answer::new(200, NOW, Digest::of(b"older catalog"), body);
+        assert_eq!(permit.unwrap().seal(&POLICY, &older, NOW), None);
+    }
+
+    #[test]
     fn i1_each_broken_condition_has_its_outcome() {
         let whole = Broken::default();
         assert!(
-            matches!(judge(&whole), Verdict::Fresh { proven_at_ms, .. } if proven_at_ms == NOW - 1_000)
+            matches!(verdict(&whole), Verdict::Fresh { proven_at_ms, .. } if proven_at_ms == NOW - 1_000)
         );
         for (broken, outcome) in [
             (
@@ -343,27 +391,34 @@ mod tests {
             ),
             (
                 Broken {
+                    tidemark_of_the_future: true,
+                    ..whole.clone()
+                },
+                Outcome::Unproven,
+            ),
+            (
+                Broken {
                     at_least_later: true,
                     ..whole.clone()
                 },
                 Outcome::AtLeast,
             ),
         ] {
-            assert_eq!(judge(&broken), Verdict::Fill(outcome), "{broken:?}");
+            assert_eq!(verdict(&broken), Verdict::Fill(outcome), "{broken:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn i1_fresh_only_if_every_condition_holds(flags in any::<[bool; 11]>()) {
+        fn i1_fresh_only_if_every_condition_holds(flags in any::<[bool; 12]>()) {
             let [absent, corrupt, other_key, no_tidemark, epoch, stamp_missing, stamp_changed,
-                 expired, tidemark_old, at_least_later, uncacheable] = flags;
+                 expired, tidemark_old, tidemark_of_the_future, at_least_later, uncacheable] = flags;
             let broken = Broken {
                 absent, corrupt, other_key, no_tidemark, epoch, stamp_missing, stamp_changed,
-                expired, tidemark_old, at_least_later, uncacheable,
+                expired, tidemark_old, tidemark_of_the_future, at_least_later, uncacheable,
             };
             let any_broken = flags.contains(&true);
-            prop_assert_eq!(any_broken, matches!(judge(&broken), Verdict::Fill(_)));
+            prop_assert_eq!(any_broken, matches!(verdict(&broken), Verdict::Fill(_)));
         }
     }
 }

@@ -12,6 +12,9 @@ pub const AT_LEAST: &str = "tidemark-at-least";
 /// `pending` while that is not known.
 pub const INVALIDATION: &str = "tidemark-invalidation";
 
+/// In an answer of the origin: the digest of the catalog whose SQL made it.
+pub const CATALOG: &str = "tidemark-catalog";
+
 /// What the cache did with the request (RFC 9211).
 pub const CACHE_STATUS: &str = "cache-status";
 

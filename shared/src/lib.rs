@@ -11,6 +11,7 @@
 //! - [`route`] and [`param`] turn a request into a query and its canonical parameters.
 //! - [`key`] names the cached answer, [`scope`] what invalidates it.
 //! - [`stamp`], [`tidemark`], [`epoch`] and [`event`] are what the relay writes and publishes.
+//! - [`history`] says when a new epoch begins, and who may write.
 //! - [`policy`] is a query's promise; [`freshness`] decides whether a cached [`entry`] may be served;
 //!   [`fill`] is the only way to make a new one; [`flight`] says who may share a load.
 //! - [`outcome`] and [`problem`] are what the client is told.
@@ -30,6 +31,7 @@ pub mod fill;
 pub mod flight;
 pub mod freshness;
 pub mod header;
+pub mod history;
 pub mod key;
 pub mod outcome;
 pub mod param;

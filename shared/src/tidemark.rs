@@ -2,16 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{epoch::Epoch, event::EventId};
+use crate::{digest::Digest, epoch::Epoch, event::EventId};
 
-/// What the relay writes last in each cycle.
+/// What is written with the stamps of each cycle.
 ///
-/// In Redis it is JSON, so that an operator can read it and a script can compare the term:
-/// `{"term":3,"epoch":"000000009f86d081","as_of":1763863200123,"event":"3.18"}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// In Redis it is JSON, so that an operator can read it:
+/// `{"term":3,"epoch":"000000009f86d081","as_of":1763863200123,"event":"3.18","catalog":"ba78…"}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tidemark {
-    /// The leadership that wrote it; a tidemark is never replaced by one of a lower term.
+    /// The leadership that wrote it, or whose event a cache manager applied.
     pub term: i64,
     /// The epoch of the Redis that holds it.
     pub epoch: Epoch,
@@ -20,6 +20,11 @@ pub struct Tidemark {
     pub as_of: i64,
     /// The last event applied.
     pub event: EventId,
+    /// The catalog of the relay: answers made by another one's SQL prove nothing here.
+    pub catalog: Digest,
+    /// Where a cache manager wrote it: the epoch of the Redis that its events come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Epoch>,
 }
 
 impl Tidemark {
@@ -30,10 +35,8 @@ impl Tidemark {
 
     /// The JSON that Redis holds.
     pub fn to_json(&self) -> String {
-        format!(
-            r#"{{"term":{},"epoch":"{}","as_of":{},"event":"{}"}}"#,
-            self.term, self.epoch, self.as_of, self.event
-        )
+        // Numbers and texts, which always serialize.
+        serde_json::to_string(self).unwrap_or_default()
     }
 }
 
@@ -48,15 +51,21 @@ mod tests {
             epoch: Epoch::new(0x9f86_d081),
             as_of: 1_763_863_200_123,
             event: EventId { term: 3, seq: 18 },
+            catalog: Digest::of(b"abc"),
+            upstream: None,
         };
         assert_eq!(
             tidemark.to_json(),
-            serde_json::to_string(&tidemark).unwrap()
+            r#"{"term":3,"epoch":"000000009f86d081","as_of":1763863200123,"event":"3.18","catalog":"ba7816bf8f01cfea414140de5dae2223"}"#
         );
-        assert_eq!(
-            Tidemark::parse(tidemark.to_json().as_bytes()),
-            Some(tidemark)
-        );
+        let managed = Tidemark {
+            upstream: Some(Epoch::new(1)),
+            ..tidemark
+        };
+        for tidemark in [tidemark, managed] {
+            let json = tidemark.to_json();
+            assert_eq!(Tidemark::parse(json.as_bytes()), Some(tidemark));
+        }
         for garbage in ["", "{}", "null", r#"{"term":"x"}"#] {
             assert_eq!(Tidemark::parse(garbage.as_bytes()), None, "{garbage}");
         }

@@ -31,7 +31,14 @@ pub(super) async fn answer(
         .queries
         .get(&query.name)
         .ok_or_else(|| Problem::new(Kind::Internal, "the query has no statement"))?;
-    let Some(answer) = answer::query(&service.queries, statement, &params).await? else {
+    let Some(answer) = answer::query(
+        &service.queries,
+        service.repository.digest,
+        statement,
+        &params,
+    )
+    .await?
+    else {
         return Err(Problem::new(Kind::NoRow, "nothing has these arguments").into());
     };
 
@@ -57,6 +64,11 @@ pub(super) async fn answer(
         headers,
         tidemark_header::AS_OF,
         &answer.as_of_ms.to_string(),
+    );
+    set(
+        headers,
+        tidemark_header::CATALOG,
+        &answer.catalog.to_string(),
     );
     set(
         headers,

@@ -57,7 +57,7 @@ pub(super) async fn answer(
         }
         None => Invalidation::Pending,
     };
-    let mut response = json(command.status, committed.answer.body);
+    let mut response = json(command.status, committed.body);
     let headers = response.headers_mut();
     set(
         headers,

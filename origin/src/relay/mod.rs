@@ -177,6 +177,7 @@ impl Relay {
             prev: state.last,
             epoch: region.epoch(),
             as_of: state.as_of,
+            catalog: self.config.catalog,
             scopes: drained.scopes,
         };
         if drained.whole && !region.write_tidemark(state.term, &event).await? {

@@ -160,6 +160,8 @@ impl Region {
             epoch: event.epoch,
             as_of: event.as_of,
             event: event.id,
+            catalog: event.catalog,
+            upstream: None,
         };
         Ok(self
             .write_tidemark
