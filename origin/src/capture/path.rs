@@ -107,7 +107,7 @@ async fn follow(
     );
     let width = key.to.len();
     let mut from = format!(
-        "pg_catalog.unnest({}) AS k ({}) JOIN {} AS p0 ON {on}",
+        "unnest({}) AS k ({}) JOIN {} AS p0 ON {on}",
         list(1..=width, |n| format!("keys[{n}:{n}]")),
         list(0..width, |n| format!("k{n}")),
         here.sql_name,
