@@ -1,6 +1,9 @@
 //! The service as a whole: built on any port, run until it is told to stop.
 
-use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc,
+    time::Duration,
+};
 
 use axum::serve::ListenerExt as _;
 use sqlx::{Connection as _, PgConnection};
@@ -101,7 +104,7 @@ impl Origin {
         if !findings.is_empty() {
             return Err(OriginError::Unsound(findings));
         }
-        Installation::plan(&mut database, &repository.catalog)
+        Installation::plan(&mut database, &repository.catalog, &BTreeMap::new())
             .await?
             .verify(&mut database)
             .await?;

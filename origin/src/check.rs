@@ -1,6 +1,6 @@
 //! Holding a catalog against a database: does every statement prepare, does every table exist?
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, SqlSafeStr as _};
 
@@ -56,7 +56,7 @@ pub async fn findings(
             findings.extend(unprepared(database, subject, statement).await?);
         }
     }
-    match Installation::plan(database, &repository.catalog).await {
+    match Installation::plan(database, &repository.catalog, &BTreeMap::new()).await {
         Ok(_) => {}
         Err(CaptureError::Table { table, source }) => findings.push(Finding {
             subject: format!("table {table:?}"),

@@ -3,7 +3,7 @@
 use sqlx::Connection as _;
 use tidemark_tests::stack::{Database, OwnCatalog, Stack};
 
-use crate::support::{assert_still_cached, dashboard, orders, read_until};
+use crate::support::{assert_still_cached, dashboard, orders, outbox, read_until};
 
 /// Runs SQL that takes orders away from organization 42, and nothing from 43.
 async fn orders_of_42_vanish(sql: &str) {
@@ -271,15 +271,11 @@ async fn the_outbox_is_empty_once_all_is_applied() {
     .await;
 }
 
-/// What a statement puts into the outbox where no relay takes it out, without `tidemark.outbox.id`.
+/// What a statement puts into the outbox where no relay takes it out.
 async fn outbox_after(sql: &str) -> Vec<String> {
     let database = Database::erp().await.unwrap();
     database.run(sql).await.unwrap();
-    let mut connection = database.connect().await.unwrap();
-    sqlx::query_scalar("SELECT concat_ws(' ', kind, name, member) FROM tidemark.outbox ORDER BY 1")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap()
+    outbox(&database).await
 }
 
 #[tokio::test]

@@ -13,14 +13,18 @@
 
 mod bad_requests;
 mod capture;
+mod captured;
 mod check;
 mod cli;
 mod commands;
 mod demo;
+mod foreign_keys;
 mod install;
 mod joining;
 mod limits;
+mod members;
 mod origin_loss;
+mod partitions;
 mod reads;
 mod redis_loss;
 mod relay;
@@ -30,3 +34,5 @@ mod shutdown;
 mod slow;
 mod support;
 mod transcript;
+mod used_columns;
+mod writers;

@@ -102,6 +102,19 @@ pub(crate) fn run(mut command: Command) -> Ran {
     }
 }
 
+/// What is in the outbox, without numbers, each scope once: `m org 42`, or `p org:{orders.org_id} by
+/// id 7` for a key.
+pub(crate) async fn outbox(database: &Database) -> Vec<String> {
+    let mut connection = database.connect().await.unwrap();
+    sqlx::query_scalar(
+        "SELECT DISTINCT concat_ws(' ', kind, name, value) FROM tidemark.outbox
+         LEFT JOIN LATERAL unnest(members) AS value ON true ORDER BY 1",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap()
+}
+
 /// Runs `tidemark-origin` with these arguments to its end.
 pub(crate) fn origin(config: &OriginConfig, arguments: &[&str]) -> Ran {
     run(config.command(arguments).expect("the origin is built"))

@@ -1,5 +1,7 @@
 //! `install` and `uninstall`: the triggers in the database.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 
 use super::arguments::{CatalogArgs, DatabaseArgs};
@@ -28,7 +30,8 @@ pub(super) struct UninstallArgs {
 pub(super) async fn install(args: InstallArgs) -> anyhow::Result<()> {
     let repository = Repository::load(&args.catalog.catalog)?;
     let mut connection = args.database.connect().await?;
-    let installation = Installation::plan(&mut connection, &repository.catalog).await?;
+    let installation =
+        Installation::plan(&mut connection, &repository.catalog, &BTreeMap::new()).await?;
     if args.dry_run {
         print!("{}", installation.sql());
         return Ok(());

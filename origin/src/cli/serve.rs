@@ -1,6 +1,6 @@
 //! `serve` and `relay`: the commands that run until they are told to stop.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -95,7 +95,7 @@ pub(super) async fn relay(args: RelayArgs) -> anyhow::Result<()> {
     let stop = shutdown::signal().context("cannot listen for signals")?;
     let repository = Repository::load(&args.catalog.catalog)?;
     let mut database = args.database.connect().await?;
-    Installation::plan(&mut database, &repository.catalog)
+    Installation::plan(&mut database, &repository.catalog, &BTreeMap::new())
         .await?
         .verify(&mut database)
         .await?;

@@ -16,7 +16,7 @@
 //! that it cannot drain once it has lost the lock. Its term, from a sequence, fences what it may
 //! still write to Redis after that.
 
-mod outbox;
+pub mod outbox;
 mod region;
 
 use std::{sync::Arc, time::Duration};
@@ -156,6 +156,7 @@ impl Relay {
             last: outbox::last_event(database).await?,
             next: EventId { term, seq: 1 },
             as_of: 0,
+            horizon: outbox::Horizon::unknown(),
         };
         Ok((region, state))
     }
@@ -167,7 +168,7 @@ impl Relay {
         region: &mut Region,
         state: &mut Leadership,
     ) -> Result<bool, RelayError> {
-        let drained = outbox::drain(database).await?;
+        let drained = outbox::drain(database, &state.horizon).await?;
         region.stamp(&drained.scopes, drained.as_of).await?;
         if drained.whole {
             state.as_of = drained.as_of;
@@ -184,10 +185,11 @@ impl Relay {
             return Err(RelayError::Deposed);
         }
         region.publish(&event).await?;
-        if !drained.ids.is_empty() {
-            outbox::settle(database, &drained.ids, event.id).await?;
+        if !drained.rows.is_empty() {
+            outbox::settle(database, &drained.rows, event.id).await?;
             tracing::debug!(event = %event.id, scopes = event.scopes.len(), "changes applied");
         }
+        state.horizon = drained.next;
         state.last = event.id;
         state.next = event.id.next();
         if drained.whole {
@@ -203,6 +205,8 @@ struct Leadership {
     last: EventId,
     next: EventId,
     as_of: i64,
+    /// From where the outbox has to be read.
+    horizon: outbox::Horizon,
 }
 
 /// A connection whose other end vanished says nothing at all, for hours.

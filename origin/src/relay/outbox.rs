@@ -2,14 +2,34 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
 use tidemark_shared::{event::EventId, scope::Scope};
 
 use super::RelayError;
 use crate::statement::AS_OF;
 
-/// The most rows that one cycle takes, to bound its memory.
-const BATCH: i64 = 10_000;
+/// The most rows that one cycle takes, to bound its memory: a row has at most 1 000 members.
+const BATCH: i64 = 2_000;
+
+/// A row of the outbox. Keys of a path become, in this statement's own snapshot, the members that
+/// they belong to.
+const ROW: &str = "id, kind::text AS kind, name,
+    CASE kind WHEN 'p' THEN tidemark.members(name, members) ELSE members END AS members";
+
+/// The first transaction whose rows have not all been taken: older ones have ended, and whatever
+/// they recorded has been seen.
+///
+/// Rows below are never looked at. So it costs nothing that they can't be vacuumed while some old
+/// snapshot, of a backup say, might still see them.
+#[derive(Clone, Debug)]
+pub(super) struct Horizon(String);
+
+impl Horizon {
+    /// Nothing is known: all rows are looked at.
+    pub(super) fn unknown() -> Self {
+        Self("0".to_owned())
+    }
+}
 
 /// What one cycle took.
 pub(super) struct Drained {
@@ -17,75 +37,175 @@ pub(super) struct Drained {
     /// epoch by the database's clock.
     pub(super) as_of: i64,
     /// The rows.
-    pub(super) ids: Vec<i64>,
+    pub(super) rows: Taken,
     /// Their distinct scopes.
     pub(super) scopes: Vec<Scope>,
     /// Whether these were all.
     pub(super) whole: bool,
+    /// Where to go on once they have been settled.
+    pub(super) next: Horizon,
+}
+
+/// Rows that are to be deleted once they are applied.
+pub(super) struct Taken {
+    ids: Vec<i64>,
+    from: Horizon,
+}
+
+impl Taken {
+    /// Whether there were none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+/// A row of the outbox, and the scopes that it stands for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its number; a later row of the same transaction has a higher one.
+    pub id: i64,
+    /// The scopes; none where rows that it referred to are gone, whose own deletion is recorded.
+    pub scopes: BTreeSet<Scope>,
+}
+
+impl Recorded {
+    fn read(row: &PgRow) -> Result<Self, RelayError> {
+        let kind: String = row.try_get("kind")?;
+        let name: String = row.try_get("name")?;
+        let members: Option<Vec<Option<String>>> = row.try_get("members")?;
+        // A path is called FAMILY:{…}.
+        let family = name.split(':').next().unwrap_or_default();
+        let mut scopes = BTreeSet::new();
+        match (kind.as_str(), members) {
+            ("t", _) => {
+                scopes.insert(Scope::Table(name));
+            }
+            ("f", _) => {
+                scopes.insert(Scope::Family(name));
+            }
+            ("s", _) => {
+                scopes.insert(Scope::parse(&name).ok_or(RelayError::Illegible("outbox"))?);
+            }
+            ("m" | "p", Some(members)) => {
+                let members = members.iter().flatten();
+                scopes.extend(members.map(|member| Scope::member(family, member)));
+            }
+            // A path of an installation that is gone: nobody knows where it led.
+            ("p", None) => {
+                scopes.insert(Scope::Family(family.to_owned()));
+            }
+            _ => return Err(RelayError::Illegible("outbox")),
+        }
+        Ok(Self {
+            id: row.try_get("id")?,
+            scopes,
+        })
+    }
 }
 
 /// Takes all visible rows, up to a bound.
 ///
 /// `as_of` and the rows come from one statement, whose snapshot is taken after the moment that
 /// `as_of` names: see [`AS_OF`].
-pub(super) async fn drain(database: &mut PgConnection) -> Result<Drained, RelayError> {
-    type Row = (
-        i64,
-        Option<i64>,
-        Option<String>,
-        Option<String>,
-        Option<String>,
-    );
-    let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT {AS_OF}, o.id, o.kind::text, o.name, o.member
+pub(super) async fn drain(
+    database: &mut PgConnection,
+    from: &Horizon,
+) -> Result<Drained, RelayError> {
+    let rows = sqlx::query(AssertSqlSafe(format!(
+        "SELECT {AS_OF} AS as_of, pg_snapshot_xmin(pg_current_snapshot())::text AS horizon, o.*
          FROM (SELECT) AS always
-         LEFT JOIN LATERAL (SELECT * FROM tidemark.outbox ORDER BY id LIMIT {BATCH}) AS o ON true"
+         LEFT JOIN LATERAL (
+             SELECT {ROW} FROM tidemark.outbox WHERE xact >= $1::xid8 ORDER BY xact, id LIMIT {BATCH}
+         ) AS o ON true"
+    )))
+    .bind(&from.0)
+    .fetch_all(database)
+    .await?;
+    let mut drained = Drained {
+        as_of: 0,
+        rows: Taken {
+            ids: Vec::with_capacity(rows.len()),
+            from: from.clone(),
+        },
+        scopes: Vec::new(),
+        whole: true,
+        next: from.clone(),
+    };
+    let mut scopes = BTreeSet::new();
+    for row in &rows {
+        drained.as_of = row.try_get("as_of")?;
+        drained.next = Horizon(row.try_get("horizon")?);
+        if row.try_get::<Option<i64>, _>("id")?.is_some() {
+            let recorded = Recorded::read(row)?;
+            drained.rows.ids.push(recorded.id);
+            scopes.extend(recorded.scopes);
+        }
+    }
+    drained.scopes = scopes.into_iter().collect();
+    drained.whole = drained.rows.ids.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
+    if !drained.whole {
+        drained.next = from.clone();
+    }
+    Ok(drained)
+}
+
+/// Deletes rows that have been applied and records the event that did it, in one statement.
+pub(super) async fn settle(
+    database: &mut PgConnection,
+    rows: &Taken,
+    event: EventId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "WITH gone AS (
+             DELETE FROM tidemark.outbox WHERE xact >= $1::xid8 AND id = ANY($2)
+         )
+         INSERT INTO tidemark.progress (event) VALUES ($3)
+         ON CONFLICT (only_row) DO UPDATE SET event = EXCLUDED.event",
+    )
+    .bind(&rows.from.0)
+    .bind(&rows.ids)
+    .bind(event.to_string())
+    .execute(database)
+    .await?;
+    Ok(())
+}
+
+/// Records scopes as the triggers would, in the connection's own transaction.
+///
+/// # Errors
+/// PostgreSQL refuses; capture may not be installed.
+pub async fn record(database: &mut PgConnection, scopes: &[Scope]) -> Result<(), sqlx::Error> {
+    let (kinds, names): (Vec<_>, Vec<_>) = scopes
+        .iter()
+        .map(|scope| match scope {
+            Scope::Table(table) => ("t", table.clone()),
+            Scope::Family(family) => ("f", family.clone()),
+            // Its id is escaped already, perhaps a digest: not what a row of kind m holds.
+            Scope::Member { .. } => ("s", scope.to_string()),
+        })
+        .unzip();
+    sqlx::query(
+        "INSERT INTO tidemark.outbox (kind, name)
+         SELECT kind::\"char\", name FROM unnest($1::text[], $2::text[]) AS scope (kind, name)",
+    )
+    .bind(kinds)
+    .bind(names)
+    .execute(database)
+    .await?;
+    Ok(())
+}
+
+/// All rows that are visible now, those of the connection's own transaction among them.
+///
+/// # Errors
+/// PostgreSQL refuses, capture may not be installed; or a row is of another version.
+pub async fn visible(database: &mut PgConnection) -> Result<Vec<Recorded>, RelayError> {
+    let rows = sqlx::query(AssertSqlSafe(format!(
+        "SELECT {ROW} FROM tidemark.outbox ORDER BY xact, id"
     )))
     .fetch_all(database)
     .await?;
-    let mut as_of = 0;
-    let mut ids = Vec::with_capacity(rows.len());
-    let mut scopes = BTreeSet::new();
-    for (row_as_of, id, kind, name, member) in rows {
-        as_of = row_as_of;
-        let (Some(id), Some(kind), Some(name)) = (id, kind, name) else {
-            continue;
-        };
-        ids.push(id);
-        scopes.insert(match (kind.as_str(), member) {
-            ("t", None) => Scope::Table(name),
-            ("f", None) => Scope::Family(name),
-            ("m", Some(member)) => Scope::member(&name, &member),
-            _ => return Err(RelayError::Illegible("outbox")),
-        });
-    }
-    Ok(Drained {
-        as_of,
-        whole: ids.len() < usize::try_from(BATCH).unwrap_or(usize::MAX),
-        ids,
-        scopes: scopes.into_iter().collect(),
-    })
-}
-
-/// Deletes rows that have been applied and records the event that did it.
-pub(super) async fn settle(
-    database: &mut PgConnection,
-    ids: &[i64],
-    event: EventId,
-) -> Result<(), sqlx::Error> {
-    let mut transaction = database.begin().await?;
-    sqlx::query("DELETE FROM tidemark.outbox WHERE id = ANY($1)")
-        .bind(ids)
-        .execute(&mut *transaction)
-        .await?;
-    sqlx::query(
-        "INSERT INTO tidemark.progress (event) VALUES ($1)
-         ON CONFLICT (only_row) DO UPDATE SET event = EXCLUDED.event",
-    )
-    .bind(event.to_string())
-    .execute(&mut *transaction)
-    .await?;
-    transaction.commit().await
+    rows.iter().map(Recorded::read).collect()
 }
 
 /// The last event whose scopes left the outbox.

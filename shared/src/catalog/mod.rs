@@ -108,6 +108,8 @@ pub struct FamilySource {
 /// What a change of a table has to record, and no more: only scopes that some query depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capture {
+    /// Whether a query reads the table; if not, it is only on the way to a family.
+    pub read: bool,
     /// Whether a query depends on the table as a whole.
     pub whole_table: bool,
     /// The families through which queries depend on its rows.
@@ -131,6 +133,7 @@ impl Catalog {
         let cacheable = |query: &&Query| query.policy.is_cacheable();
         for query in self.queries.values().filter(cacheable) {
             for table in &query.reads {
+                captures.entry(table).or_default().read = true;
                 match query.narrowing(self, table) {
                     None => captures.entry(table).or_default().whole_table = true,
                     Some(source) => {
