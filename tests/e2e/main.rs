@@ -11,6 +11,7 @@
     reason = "a test ends by panicking"
 )]
 
+mod audit;
 mod bad_requests;
 mod capture;
 mod check;
