@@ -21,6 +21,7 @@ mod demo;
 mod install;
 mod joining;
 mod limits;
+mod lost_commits;
 mod origin_loss;
 mod reads;
 mod redis_loss;
