@@ -23,6 +23,9 @@ use crate::{
     tide::Invalidation,
 };
 
+/// What the moments of tidemarks are counted in.
+const TICK: Duration = Duration::from_millis(1);
+
 /// The largest body of a command, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
 
@@ -61,6 +64,10 @@ pub(super) async fn answer(
     service.wake.notify_one();
     let invalidation = match committed.at_least_ms {
         Some(at_least) => {
+            // Moments count in whole ms: a cycle within the commit's own ms does not cover it, and the
+            // next one would wait for the poll.
+            time::sleep(TICK).await;
+            service.wake.notify_one();
             service
                 .tide
                 .reached(at_least, service.invalidation_wait)
