@@ -14,7 +14,7 @@ use crate::{
     clock::{now_ms, random_token},
     instance::Instance,
     question::Question,
-    redis::RedisError,
+    redis::{Overwrite, RedisError},
 };
 
 /// The result of a look-up.
@@ -100,15 +100,33 @@ async fn observe(
 
 /// Gives each scope that has no stamp a new one, and observes what it has then: another edge or the
 /// relay may have been faster. Before the origin is asked, or a change in between would go unseen.
+///
+/// Where that leaves a scope without one, its name holds something else (a value of another type,
+/// garbage), which would keep its answers out of the cache for ever. Then it is overwritten, once:
+/// whatever stamp that may replace, a new one only makes others fill again.
 async fn ensure_stamps(
     instance: &Instance,
     question: &Question<'_>,
     observed: &mut Observation,
 ) -> Result<(), RedisError> {
-    let missing: Vec<usize> = observed.missing().collect();
-    if missing.is_empty() {
-        return Ok(());
+    for overwrite in [Overwrite::Nothing, Overwrite::WhatIsNoStamp] {
+        let missing: Vec<usize> = observed.missing().collect();
+        if missing.is_empty() {
+            break;
+        }
+        stamp(instance, question, observed, missing, overwrite).await?;
     }
+    Ok(())
+}
+
+/// Gives these scopes stamps, and observes which they have then.
+async fn stamp(
+    instance: &Instance,
+    question: &Question<'_>,
+    observed: &mut Observation,
+    missing: Vec<usize>,
+    overwrite: Overwrite,
+) -> Result<(), RedisError> {
     let settings = &instance.settings;
     let names: Vec<_> = missing
         .iter()
@@ -124,7 +142,7 @@ async fn ensure_stamps(
         })
         .collect();
     let life = settings.catalog.stamp_ttl();
-    instance.redis.set_missing(&new, life).await?;
+    instance.redis.set_stamps(&new, life, overwrite).await?;
     let stamps = instance.redis.get_all(&names).await?;
     for (place, stamp) in missing.into_iter().zip(stamps) {
         observed.stamps[place] = stamp.as_deref().and_then(Stamp::parse);

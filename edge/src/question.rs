@@ -1,6 +1,6 @@
 //! What a request asks for: routed, typed and named, before anything is read from anywhere.
 
-use http::{HeaderName, request::Parts, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, request::Parts, uri::PathAndQuery};
 use tidemark_shared::{
     catalog::Query,
     freshness::Demand,
@@ -8,19 +8,19 @@ use tidemark_shared::{
     key::Key,
     param::Params,
     problem::{Kind, Problem},
-    route::{Endpoint, RouteError},
+    route::{self, Endpoint, RouteError},
     scope::Scope,
 };
 
 use crate::{origin::Order, settings::Settings};
 
-const AT_LEAST: HeaderName = HeaderName::from_static(header::AT_LEAST);
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A request that makes sense: a query, its canonical arguments by their names in Redis, and how to
 /// ask the origin for the answer.
 pub(crate) struct Question<'a> {
     pub(crate) query: &'a Query,
+    params: Params,
     pub(crate) key: Key,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) at_least_ms: Option<i64>,
@@ -44,9 +44,15 @@ impl<'a> Question<'a> {
             query,
             key: Key::of(query, &params),
             scopes: query.scopes(&params),
-            at_least_ms: at_least_ms(request)?,
+            params,
+            at_least_ms: at_least_ms(&request.headers)?,
             order: order(request),
         })
+    }
+
+    /// The canonical request for the same answer, to be stored with it: made only where it is needed.
+    pub(crate) fn target(&self) -> Option<String> {
+        route::target(self.query, &self.params)
     }
 
     /// What has to hold for a cached answer.
@@ -60,21 +66,9 @@ impl<'a> Question<'a> {
     }
 }
 
-fn at_least_ms(request: &Parts) -> Result<Option<i64>, Problem> {
-    let Some(value) = request.headers.get(AT_LEAST) else {
-        return Ok(None);
-    };
-    value
-        .to_str()
-        .ok()
-        .and_then(header::parse_at_least)
-        .map(Some)
-        .ok_or_else(|| {
-            Problem::new(
-                Kind::MalformedRequest,
-                "Tidemark-At-Least is not a number of milliseconds since the Unix epoch",
-            )
-        })
+fn at_least_ms(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    header::at_least(headers)
+        .map_err(|error| Problem::new(Kind::MalformedRequest, error.to_string()))
 }
 
 /// The client's own path and query string, which the origin reads as the edge has. Of its headers

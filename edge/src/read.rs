@@ -66,9 +66,13 @@ async fn load(
         let permit = need.permit.clone();
         let seat = instance.flights.board(&question.key, need.claim, permit);
         if let Some(flight) = seat.flight {
-            let order = question.order.clone();
+            let errand = Errand {
+                order: question.order.clone(),
+                policy: question.query.policy,
+                target: question.target(),
+            };
             // Not awaited here: others share it, whatever becomes of this request's client.
-            spawn(fly(instance.clone(), flight, order, question.query.policy));
+            spawn(fly(instance.clone(), flight, errand));
         }
         let Some(loaded) = seat.result.take().await else {
             continue;
@@ -86,17 +90,26 @@ async fn load(
     ))
 }
 
+/// What a load has to do, for as long as it outlives its request.
+struct Errand {
+    order: Order,
+    policy: Policy,
+    /// The canonical request that is stored with the answer.
+    target: Option<String>,
+}
+
 /// Runs a load, then those that have waited for it: all are of one key, and ask the same.
-async fn fly(instance: Rc<Instance>, mut flight: Flight<Loaded>, order: Order, policy: Policy) {
+async fn fly(instance: Rc<Instance>, mut flight: Flight<Loaded>, errand: Errand) {
     loop {
-        let loaded = instance.origin.ask(&order).await;
+        let loaded = instance.origin.ask(&errand.order).await;
         let answer = loaded.as_ref().ok().and_then(|it| it.storable());
         let landed = flight.land(loaded);
         if let (Some(permit), Some(answer)) = (landed.permit, answer) {
             let instance = instance.clone();
+            let (policy, target) = (errand.policy, errand.target.clone());
             spawn(async move {
                 step_aside().await;
-                if let Some(sealed) = permit.seal(&policy, &answer, now_ms()) {
+                if let Some(sealed) = permit.seal(&policy, target, &answer, now_ms()) {
                     store(&instance, sealed).await;
                 }
             });

@@ -30,6 +30,15 @@ enum Link {
     Open(Rc<Connection>),
 }
 
+/// What a new stamp may replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overwrite {
+    /// A name that has a value keeps it.
+    Nothing,
+    /// The name is known to hold no stamp.
+    WhatIsNoStamp,
+}
+
 /// Why a step failed. Never the client's problem: the request goes on without Redis.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RedisError {
@@ -64,21 +73,19 @@ impl Redis {
         .await
     }
 
-    /// Sets each name that has no value.
-    pub(crate) async fn set_missing(
+    /// Sets each name to its stamp.
+    pub(crate) async fn set_stamps(
         &self,
-        values: &[(String, String)],
+        stamps: &[(String, String)],
         life: Duration,
+        overwrite: Overwrite,
     ) -> Result<(), RedisError> {
-        self.step("set-missing", deadline::REDIS, async |connection| {
-            let commands = values.iter().map(|(name, value)| {
-                let arguments = [
-                    text(name),
-                    text(value),
-                    text("NX"),
-                    text("PX"),
-                    millis(life),
-                ];
+        self.step("set-stamps", deadline::REDIS, async |connection| {
+            let commands = stamps.iter().map(|(name, stamp)| {
+                let mut arguments = vec![text(name), text(stamp), text("PX"), millis(life)];
+                if overwrite == Overwrite::Nothing {
+                    arguments.push(text("NX"));
+                }
                 connection.execute("SET", arguments)
             });
             try_join_all(commands).await?;

@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{
-        AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER,
-    },
+    header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, RETRY_AFTER},
     request::Parts,
 };
 use http_body_util::Full;
@@ -65,16 +63,19 @@ impl Reply {
 
     /// What is wrong.
     pub(crate) fn problem(problem: Problem) -> Self {
-        let reply = Self::new(
+        let mut reply = Self::new(
             problem.kind.status(),
             problem::CONTENT_TYPE,
             header::CACHE_CONTROL_NO_STORE,
             problem.to_json().into(),
         );
-        match problem.allow {
-            Some(allow) => reply.with(ALLOW, text(allow)),
-            None => reply,
+        if let Some(allow) = problem.allow {
+            reply = reply.with(ALLOW, text(allow));
         }
+        if let Some(pause) = problem.kind.retry_after() {
+            reply = reply.with(RETRY_AFTER, pause.as_secs());
+        }
+        reply
     }
 
     /// Fits the reply to its request: 304 where the client has the answer already, and no body for
@@ -83,7 +84,10 @@ impl Reply {
     /// The length is always there, because a host that does not know it sends the body in chunks,
     /// the last of which waits for the client's delayed acknowledgement.
     pub(crate) fn respond(mut self, request: &Parts) -> Response {
-        if self.etag.is_some_and(|etag| is_known(etag, request)) {
+        if self
+            .etag
+            .is_some_and(|etag| etag.is_known_to(&request.headers))
+        {
             self.status = StatusCode::NOT_MODIFIED;
             self.headers.remove(CONTENT_TYPE);
             self.body = Bytes::new();
@@ -155,16 +159,6 @@ impl Reply {
     }
 }
 
-/// Whether the client says that it has this answer.
-fn is_known(etag: ETag, request: &Parts) -> bool {
-    request
-        .headers
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| etag.matched_by(value))
-}
-
 /// The value of a text that this code has written, so that it always is one.
 fn text(text: String) -> HeaderValue {
     HeaderValue::from_maybe_shared(Bytes::from(text))
@@ -174,8 +168,9 @@ fn text(text: String) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
+    use http::header::IF_NONE_MATCH;
     use http_body_util::BodyExt;
-    use tidemark_shared::outcome::Outcome;
+    use tidemark_shared::{digest::Digest, outcome::Outcome};
 
     use super::*;
 
@@ -192,6 +187,7 @@ mod tests {
         let fetched = Fetched {
             etag: ETag::of(&body),
             as_of_ms: Some(1_763_863_200_123),
+            catalog: Some(Digest::of(b"catalog")),
             body,
         };
         let status = CacheStatus {
@@ -241,6 +237,15 @@ mod tests {
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        assert!(!response.headers().contains_key(RETRY_AFTER));
+    }
+
+    #[test]
+    fn the_edges_own_503_says_when_to_try_again() {
+        let problem = Problem::new(Kind::Unavailable, "given up");
+        let response = Reply::problem(problem).respond(&request(Method::GET, &[]));
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
     }
 
     #[test]

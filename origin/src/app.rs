@@ -5,16 +5,17 @@ use std::{
     time::Duration,
 };
 
-use axum::serve::ListenerExt as _;
 use sqlx::{Connection as _, PgConnection};
 use tidemark_shared::{key::Keyspace, route};
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time};
 
 use crate::{
+    audit::{self, Rate},
     capture::{CaptureError, Installation},
     check::{self, Finding},
     database::{Database, PoolLimits},
     http::{self, Service},
+    metrics::Exposition,
     relay::{Relay, RelayConfig},
     repository::{Repository, RepositoryError},
     shutdown::Shutdown,
@@ -45,6 +46,10 @@ pub struct OriginConfig {
     pub poll: Duration,
     /// How long a command waits for its invalidation to be applied.
     pub invalidation_wait: Duration,
+    /// How long a client may take to send a head or a body, or to idle between two requests.
+    pub request_timeout: Duration,
+    /// How often a cached answer is held against the database.
+    pub audit_rate: Rate,
 }
 
 /// Why the service can't start or go on.
@@ -73,9 +78,6 @@ pub enum OriginError {
         /// Why not.
         source: io::Error,
     },
-    /// The server stopped by itself.
-    #[error("the HTTP server failed: {0}")]
-    Serve(#[source] io::Error),
 }
 
 fn list(findings: &[Finding]) -> String {
@@ -88,6 +90,9 @@ pub struct Origin {
     listener: TcpListener,
     service: Arc<Service>,
     relay: Relay,
+    audit_rate: Rate,
+    redis: redis::aio::ConnectionManager,
+    keyspace: Keyspace,
 }
 
 impl Origin {
@@ -133,6 +138,8 @@ impl Origin {
             wake,
             tide: Tide::new(gauge, &config.redis, &config.keyspace)?,
             invalidation_wait: config.invalidation_wait,
+            request_timeout: config.request_timeout,
+            metrics: Exposition::start(),
         };
         let listener =
             TcpListener::bind(config.listen)
@@ -145,6 +152,11 @@ impl Origin {
             listener,
             service: Arc::new(service),
             relay,
+            audit_rate: config.audit_rate,
+            redis: config
+                .redis
+                .get_connection_manager_lazy(Default::default())?,
+            keyspace: config.keyspace,
         })
     }
 
@@ -157,34 +169,37 @@ impl Origin {
     }
 
     /// Serves until `stop` completes, then finishes what runs, within 10 s.
-    ///
-    /// # Errors
-    /// The server fails by itself.
-    pub async fn run(
-        self,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), OriginError> {
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
         let shutdown = Shutdown::when(stop);
         // Not told to stop: commands that are still being answered wait for it.
         let relay: JoinHandle<()> = tokio::spawn(self.relay.run());
-
-        let requested = shutdown.clone();
-        let listener = self.listener.tap_io(|stream| {
-            // Small answers must not wait for the client's delayed acknowledgement.
-            let _ = stream.set_nodelay(true);
+        let audit = self.audit_rate.pause().map(|pause| {
+            tokio::spawn(audit::run(
+                self.service.clone(),
+                self.redis,
+                self.keyspace,
+                pause,
+            ))
         });
-        let server = axum::serve(listener, http::router(self.service.clone()))
-            .with_graceful_shutdown(async move { requested.requested().await });
-        let served = tokio::select! {
-            served = server.into_future() => served,
+
+        let server = http::serve_http(
+            self.listener,
+            http::router(self.service.clone()),
+            self.service.request_timeout,
+            shutdown.requested(),
+        );
+        tokio::select! {
+            () = server => {}
             () = async {
                 shutdown.requested().await;
                 time::sleep(GRACE).await;
             } => {
                 tracing::warn!(grace = ?GRACE, "requests that still run are cut off");
-                Ok(())
             }
-        };
+        }
+        if let Some(audit) = audit {
+            audit.abort();
+        }
         // A cycle may be cut anywhere: that only repeats invalidations.
         relay.abort();
         // Statements that were cut off would keep their pool open for as long as they run.
@@ -193,6 +208,5 @@ impl Origin {
             self.service.commands.close().await;
         };
         let _ = time::timeout(Duration::from_millis(500), pools).await;
-        served.map_err(OriginError::Serve)
     }
 }

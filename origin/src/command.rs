@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rand::RngExt as _;
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{
+    Connection as _, PgConnection, PgPool,
+    postgres::{PgDatabaseError, PgSeverity},
+};
 use tidemark_shared::param::Params;
 
 use crate::{
@@ -26,21 +29,31 @@ pub struct Committed {
     pub at_least_ms: Option<i64>,
 }
 
+/// Why there is no committed command.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// PostgreSQL or the pool refused: nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] sqlx::Error),
+    /// The connection broke during the commit itself: the changes may be there, or not.
+    #[error("the connection broke during the commit: {0}")]
+    OutcomeUnknown(#[source] sqlx::Error),
+}
+
 /// Runs a command; `None` where the last statement found no row, and then nothing was changed.
 ///
 /// # Errors
-/// Whatever PostgreSQL or the pool reports; nothing was changed, unless the connection broke
-/// during the commit itself.
+/// Whatever PostgreSQL or the pool reports, and whether something may have been changed.
 pub async fn run(
     pool: &PgPool,
     statements: &[Statement],
     params: &Params,
-) -> Result<Option<Committed>, sqlx::Error> {
+) -> Result<Option<Committed>, CommandError> {
     let mut connection = pool.acquire().await?;
     let mut attempt = 1;
     loop {
         match attempt_once(&mut connection, statements, params).await {
-            Err(error) if attempt < ATTEMPTS && is_transient(&error) => {
+            Err(CommandError::Refused(error)) if attempt < ATTEMPTS && is_transient(&error) => {
                 tracing::debug!(attempt, %error, "transaction begins again");
                 tokio::time::sleep(back_off(attempt)).await;
                 attempt += 1;
@@ -54,7 +67,7 @@ async fn attempt_once(
     connection: &mut PgConnection,
     statements: &[Statement],
     params: &Params,
-) -> Result<Option<Committed>, sqlx::Error> {
+) -> Result<Option<Committed>, CommandError> {
     let mut transaction = connection.begin().await?;
     let mut body = None;
     for (index, statement) in statements.iter().enumerate() {
@@ -70,7 +83,7 @@ async fn attempt_once(
         transaction.rollback().await?;
         return Ok(None);
     };
-    transaction.commit().await?;
+    transaction.commit().await.map_err(judge_commit)?;
     let after_commit: Result<i64, _> =
         sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT {AS_OF}")))
             .fetch_one(connection)
@@ -79,6 +92,20 @@ async fn attempt_once(
         body,
         at_least_ms: after_commit.ok().map(|as_of| as_of + 1),
     }))
+}
+
+/// What a failed commit means. Only PostgreSQL's own word, spoken on a connection that goes on, says
+/// that the transaction was rolled back. A connection that ends may do so between the commit and the
+/// word of it, also where PostgreSQL still says why it ends (`FATAL`).
+fn judge_commit(error: sqlx::Error) -> CommandError {
+    let severity = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+        .map(PgDatabaseError::severity);
+    match severity {
+        None | Some(PgSeverity::Fatal | PgSeverity::Panic) => CommandError::OutcomeUnknown(error),
+        Some(_) => CommandError::Refused(error),
+    }
 }
 
 /// Whether the same transaction may well succeed when begun again: 40001 and 40P01.

@@ -8,6 +8,8 @@
 //!                           outbox ─► relay ─► Redis: stamps, tidemark, event
 //! ```
 //!
+//! Beside that, [`audit`] holds what is cached against the database, and [`metrics`] counts.
+//!
 //! [`Origin::build`] binds and connects, [`Origin::run`] serves until it is told to stop; the
 //! binary is a thin `main` over both, and tests start the very same thing.
 
@@ -15,12 +17,15 @@
 
 pub mod answer;
 pub mod app;
+pub mod audit;
 pub mod capture;
 pub mod check;
 pub mod cli;
+mod clock;
 pub mod command;
 pub mod database;
 pub mod http;
+pub mod metrics;
 pub mod relay;
 pub mod repository;
 pub mod shutdown;

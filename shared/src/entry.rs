@@ -13,14 +13,20 @@
 //!     54      8  as_of, ms since the Unix epoch, database's clock
 //!     62      8  fresh_until, ms since the Unix epoch, filler's clock
 //!     70     16  digest behind the ETag
-//!     86      …  body
+//!     86      2  length of the target
+//!     88      …  target, in ASCII
+//!      …      …  body
 //! ```
+//!
+//! The target is the canonical request for this very answer, as [`crate::route::target`] makes it:
+//! whoever finds an entry can ask its question again. Names in Redis show no arguments, and neither
+//! does a log; a value shows them only where it shows the answer as well.
 //!
 //! Whatever is truncated, corrupted, of another version or of another key does not decode: it is
 //! a miss, never an answer (invariant I6). The checksum guards against accidents, not against
 //! somebody who may write to this Redis.
 //!
-//! History of the format: 1 – the first.
+//! History of the format: 1 – the first; 2 – with the target.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use xxhash_rust::xxh3::Xxh3;
@@ -28,14 +34,16 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{digest::Digest, epoch::Epoch, etag::ETag, key::Key, stamp::Witness};
 
 /// The version of the format that this code writes, and the only one that it reads.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
-/// Length of the header in bytes: the cost of an entry beyond its body.
-pub const HEADER_LEN: usize = 86;
+/// Length of the header in bytes: the cost of an entry beyond its target and body.
+pub const HEADER_LEN: usize = 88;
 
 const MAGIC: [u8; 2] = *b"TM";
+const ENCODING_AT: usize = 3;
 const CHECKSUM_AT: usize = 4;
 const CHECKED_FROM: usize = CHECKSUM_AT + 8;
+const TARGET_LEN_AT: usize = HEADER_LEN - 2;
 
 /// How the body's bytes are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +84,8 @@ pub struct Entry {
     pub fresh_until_ms: i64,
     /// The answer's entity tag.
     pub etag: ETag,
+    /// The request that it answers, in ASCII; empty where that is too long to be kept.
+    pub target: Bytes,
     /// The answer's body.
     pub body: Bytes,
 }
@@ -83,7 +93,7 @@ pub struct Entry {
 /// Why some bytes are no entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// Shorter than a header.
+    /// Shorter than its header, or than that says.
     #[error("truncated")]
     Truncated,
     /// Not Tidemark's.
@@ -104,9 +114,13 @@ pub enum EntryError {
 }
 
 impl Entry {
-    /// The bytes to store under `key`.
+    /// The bytes to store under `key`. A target that its length field can't count is left out.
     pub fn encode(&self, key: &Key) -> Vec<u8> {
-        let mut bytes = BytesMut::with_capacity(HEADER_LEN + self.body.len());
+        let (target, target_len) = match u16::try_from(self.target.len()) {
+            Ok(len) => (self.target.as_ref(), len),
+            Err(_) => (b"".as_slice(), 0),
+        };
+        let mut bytes = BytesMut::with_capacity(HEADER_LEN + target.len() + self.body.len());
         bytes.put_slice(&MAGIC);
         bytes.put_u8(VERSION);
         bytes.put_u8(self.encoding.to_byte());
@@ -118,32 +132,22 @@ impl Entry {
         bytes.put_i64_le(self.as_of_ms);
         bytes.put_i64_le(self.fresh_until_ms);
         bytes.put_slice(&self.etag.digest().to_bytes());
+        bytes.put_u16_le(target_len);
+        bytes.put_slice(target);
         bytes.put_slice(&self.body);
         let checksum = checksum(&bytes);
         bytes[CHECKSUM_AT..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
         bytes.into()
     }
 
-    /// Reads what is stored under `key`; the body shares the bytes.
+    /// Reads what is stored under `key`; target and body share the bytes.
     ///
     /// # Errors
     /// The bytes are anything but an intact entry of this version and this key.
     pub fn decode(bytes: &Bytes, key: &Key) -> Result<Self, EntryError> {
-        if bytes.len() < HEADER_LEN {
-            return Err(EntryError::Truncated);
-        }
-        let mut header = &bytes[..HEADER_LEN];
-        if header.get_u8() != MAGIC[0] || header.get_u8() != MAGIC[1] {
-            return Err(EntryError::Magic);
-        }
-        let version = header.get_u8();
-        if version != VERSION {
-            return Err(EntryError::Version(version));
-        }
-        let encoding = header.get_u8();
-        if header.get_u64_le() != checksum(bytes) {
-            return Err(EntryError::Checksum);
-        }
+        let body_at = check(bytes)?;
+        let mut header = &bytes[CHECKED_FROM..HEADER_LEN];
+        let encoding = bytes[ENCODING_AT];
         let encoding = Encoding::from_byte(encoding).ok_or(EntryError::Encoding(encoding))?;
         let status = header.get_u16_le();
         if take_digest(&mut header) != key_digest(key) {
@@ -157,9 +161,43 @@ impl Entry {
             as_of_ms: header.get_i64_le(),
             fresh_until_ms: header.get_i64_le(),
             etag: ETag::from_digest(take_digest(&mut header)),
-            body: bytes.slice(HEADER_LEN..),
+            target: bytes.slice(HEADER_LEN..body_at),
+            body: bytes.slice(body_at..),
         })
     }
+
+    /// The request that an entry answers, for whoever does not know its key yet; empty where it was
+    /// too long to be kept.
+    ///
+    /// # Errors
+    /// The bytes are anything but an intact entry of this version.
+    pub fn target_of(bytes: &Bytes) -> Result<Bytes, EntryError> {
+        Ok(bytes.slice(HEADER_LEN..check(bytes)?))
+    }
+}
+
+/// Checks what needs no key: size, magic, version and checksum. Gives where the body begins.
+fn check(bytes: &[u8]) -> Result<usize, EntryError> {
+    if bytes.len() < HEADER_LEN {
+        return Err(EntryError::Truncated);
+    }
+    let mut header = bytes;
+    if header.get_u8() != MAGIC[0] || header.get_u8() != MAGIC[1] {
+        return Err(EntryError::Magic);
+    }
+    let version = header.get_u8();
+    if version != VERSION {
+        return Err(EntryError::Version(version));
+    }
+    if (&bytes[CHECKSUM_AT..]).get_u64_le() != checksum(bytes) {
+        return Err(EntryError::Checksum);
+    }
+    let target_len = (&bytes[TARGET_LEN_AT..]).get_u16_le();
+    let body_at = HEADER_LEN + usize::from(target_len);
+    if bytes.len() < body_at {
+        return Err(EntryError::Truncated);
+    }
+    Ok(body_at)
 }
 
 fn key_digest(key: &Key) -> Digest {
@@ -202,6 +240,7 @@ pub(crate) mod tests {
             witness in any::<[u8; 16]>(),
             as_of_ms in any::<i64>(),
             fresh_until_ms in any::<i64>(),
+            target in "[!-~]{0,40}",
             body in prop::collection::vec(any::<u8>(), 0..200),
         ) -> Entry {
             Entry {
@@ -212,16 +251,40 @@ pub(crate) mod tests {
                 as_of_ms,
                 fresh_until_ms,
                 etag: ETag::of(&body),
+                target: target.into(),
                 body: body.into(),
             }
         }
+    }
+
+    #[test]
+    fn a_target_that_can_t_be_counted_is_left_out() {
+        let body = Bytes::from_static(b"{}");
+        let entry = Entry {
+            encoding: Encoding::Identity,
+            status: 200,
+            epoch: Epoch::new(1),
+            witness: Witness::from_digest(Digest::of(b"stamps")),
+            as_of_ms: 1,
+            fresh_until_ms: 2,
+            etag: ETag::of(&body),
+            target: vec![b'/'; usize::from(u16::MAX) + 1].into(),
+            body,
+        };
+        let bytes = Bytes::from(entry.encode(&key("a")));
+        let kept = Entry {
+            target: Bytes::new(),
+            ..entry
+        };
+        assert_eq!(Entry::decode(&bytes, &key("a")), Ok(kept));
     }
 
     proptest! {
         #[test]
         fn i6_an_entry_reads_back(entry in entries()) {
             let bytes = Bytes::from(entry.encode(&key("a")));
-            prop_assert_eq!(bytes.len(), HEADER_LEN + entry.body.len());
+            prop_assert_eq!(bytes.len(), HEADER_LEN + entry.target.len() + entry.body.len());
+            prop_assert_eq!(Entry::target_of(&bytes), Ok(entry.target.clone()));
             prop_assert_eq!(Entry::decode(&bytes, &key("a")), Ok(entry));
         }
 
@@ -258,7 +321,25 @@ pub(crate) mod tests {
 
         #[test]
         fn i6_random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(Entry::decode(&bytes.into(), &key("a")).is_err());
+            let bytes = Bytes::from(bytes);
+            prop_assert!(Entry::decode(&bytes, &key("a")).is_err());
+            prop_assert!(Entry::target_of(&bytes).is_err());
+        }
+
+        #[test]
+        fn i6_a_target_that_claims_to_be_longer_than_the_entry_is_none(
+            entry in entries(),
+            beyond in 1u16..500,
+        ) {
+            let mut bytes = entry.encode(&key("a"));
+            let claimed = (bytes.len() - HEADER_LEN) as u16 + beyond;
+            bytes[TARGET_LEN_AT..HEADER_LEN].copy_from_slice(&claimed.to_le_bytes());
+            let checksum = checksum(&bytes);
+            bytes[CHECKSUM_AT..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
+            prop_assert_eq!(
+                Entry::decode(&bytes.into(), &key("a")),
+                Err(EntryError::Truncated)
+            );
         }
     }
 }

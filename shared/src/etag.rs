@@ -1,5 +1,7 @@
 //! Strong entity tags (RFC 9110 §8.8.3) and `If-None-Match` (§13.1.2).
 
+use http::{HeaderMap, header::IF_NONE_MATCH};
+
 use crate::digest::Digest;
 
 /// The entity tag of an answer: a digest of its body's bytes, hence strong.
@@ -27,10 +29,19 @@ impl ETag {
         format!("\"{}\"", self.0)
     }
 
-    /// Whether an `If-None-Match` header names this tag, so that the answer is 304.
+    /// Whether a request's `If-None-Match` fields, of which there may be several, name this tag.
+    pub fn is_known_to(self, headers: &HeaderMap) -> bool {
+        headers
+            .get_all(IF_NONE_MATCH)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| self.matched_by(value))
+    }
+
+    /// Whether an `If-None-Match` field names this tag, so that the answer is 304.
     ///
     /// The comparison is weak, as §13.1.2 demands: a `W/` before the tag makes no difference.
-    pub fn matched_by(self, if_none_match: &str) -> bool {
+    fn matched_by(self, if_none_match: &str) -> bool {
         let mine = self.header();
         if_none_match.split(',').map(str::trim).any(|candidate| {
             candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == mine
@@ -55,7 +66,11 @@ mod tests {
             (mine.trim_matches('"').into(), false),
             (String::new(), false),
         ] {
-            assert_eq!(tag.matched_by(&header), expected, "{header}");
+            let mut headers = HeaderMap::new();
+            headers.append(IF_NONE_MATCH, "\"first\"".parse().unwrap());
+            headers.append(IF_NONE_MATCH, header.parse().unwrap());
+            assert_eq!(tag.is_known_to(&headers), expected, "{header}");
         }
+        assert!(!tag.is_known_to(&HeaderMap::new()));
     }
 }

@@ -81,8 +81,15 @@ impl Permit {
     }
 
     /// Makes the entry of an answer that was asked for after this permit was granted; `None` where
-    /// it does not admit it. `now_ms` is the filler's clock, in ms since the Unix epoch.
-    pub fn seal(&self, policy: &Policy, answer: &Answer, now_ms: i64) -> Option<Sealed> {
+    /// it does not admit it. `target` is the request that it answers, as [`crate::route::target`]
+    /// makes it; `now_ms` is the filler's clock, in ms since the Unix epoch.
+    pub fn seal(
+        &self,
+        policy: &Policy,
+        target: Option<String>,
+        answer: &Answer,
+        now_ms: i64,
+    ) -> Option<Sealed> {
         if !self.admits(answer) {
             return None;
         }
@@ -94,6 +101,7 @@ impl Permit {
             as_of_ms: answer.as_of_ms,
             fresh_until_ms: now_ms.saturating_add(policy.ttl_ms()),
             etag: answer.etag,
+            target: target.unwrap_or_default().into(),
             body: answer.body.clone(),
         };
         Some(Sealed {

@@ -254,7 +254,7 @@ mod tests {
         };
         let permit = filled_under.permit(&stored_as, &scopes).unwrap();
         let answer = Answer::new(200, NOW - 85, catalog(), Bytes::from_static(b"{}"));
-        let sealed = permit.seal(&POLICY, &answer, filled_at).unwrap();
+        let sealed = permit.seal(&POLICY, None, &answer, filled_at).unwrap();
         let mut bytes = sealed.bytes().to_vec();
         if broken.corrupt {
             bytes[90 % sealed.bytes().len()] ^= 1;
@@ -309,7 +309,7 @@ mod tests {
         let permit = observed.permit(&key("a"), &[Scope::Table("orders".into())]);
         let body = Bytes::from_static(b"{}");
         let older = Answer::new(200, NOW, Digest::of(b"older catalog"), body);
-        assert_eq!(permit.unwrap().seal(&POLICY, &older, NOW), None);
+        assert_eq!(permit.unwrap().seal(&POLICY, None, &older, NOW), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The names of the HTTP fields that Tidemark itself defines or relies on, in lower case.
 
+use http::HeaderMap;
+
 /// When the answer was last proven true, in ms since the Unix epoch by the database's clock.
 pub const AS_OF: &str = "tidemark-as-of";
 
@@ -28,7 +30,58 @@ pub const CACHE_CONTROL_REVALIDATE: &str = "no-cache";
 /// `Cache-Control` of answers that nobody may keep.
 pub const CACHE_CONTROL_NO_STORE: &str = "no-store";
 
-/// Reads `Tidemark-At-Least`: ms since the Unix epoch; `None` where it is no such number.
-pub fn parse_at_least(value: &str) -> Option<i64> {
-    value.trim().parse().ok().filter(|ms| *ms >= 0)
+/// A `Tidemark-At-Least` that can't be read; the text is fit for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Tidemark-At-Least is not a number of milliseconds since the Unix epoch")]
+pub struct UnreadableAtLeast;
+
+/// What a request demands by `Tidemark-At-Least`: ms since the Unix epoch, `None` without the field.
+///
+/// A client that has made several writes may send what each of them answered, in fields of their own
+/// or in one list (RFC 9110 §5.3): the latest is what counts.
+///
+/// # Errors
+/// A member of the list is no such number, or there is none.
+pub fn at_least(headers: &HeaderMap) -> Result<Option<i64>, UnreadableAtLeast> {
+    let mut latest = None;
+    for value in headers.get_all(AT_LEAST) {
+        let value = value.to_str().map_err(|_| UnreadableAtLeast)?;
+        let mut of_field = None;
+        // Empty members are to be ignored (RFC 9110 §5.6.1.2).
+        for member in value.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+            let moment = member.parse().ok().filter(|ms: &i64| *ms >= 0);
+            of_field = of_field.max(Some(moment.ok_or(UnreadableAtLeast)?));
+        }
+        latest = latest.max(Some(of_field.ok_or(UnreadableAtLeast)?));
+    }
+    Ok(latest)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_latest_of_several_demands_counts() {
+        for (fields, expected) in [
+            (&[] as &[&str], Ok(None)),
+            (&["5"], Ok(Some(5))),
+            (&["5", "7", "6"], Ok(Some(7))),
+            (&["7 ,5", "6,"], Ok(Some(7))),
+            (&[""], Err(UnreadableAtLeast)),
+            (&["7", ", "], Err(UnreadableAtLeast)),
+            (&["7", "soon"], Err(UnreadableAtLeast)),
+            (&["7,-1"], Err(UnreadableAtLeast)),
+            (&["1.5"], Err(UnreadableAtLeast)),
+            (&["99999999999999999999"], Err(UnreadableAtLeast)),
+        ] {
+            let mut headers = HeaderMap::new();
+            for field in fields {
+                headers.append(AT_LEAST, HeaderValue::from_static(field));
+            }
+            assert_eq!(at_least(&headers), expected, "{fields:?}");
+        }
+    }
 }

@@ -75,6 +75,20 @@ impl Keyspace {
         format!("{}{key}", self.prefix)
     }
 
+    /// A pattern of Redis (`SCAN … MATCH`) that the names of all entries match, and no stamp's: only
+    /// an entry goes on behind its hash tag.
+    pub fn entries(&self) -> String {
+        let mut pattern = String::new();
+        for character in self.prefix.chars() {
+            if "*?[]\\^-".contains(character) {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern.push_str("{*}:*");
+        pattern
+    }
+
     /// The name of a scope's stamp, e.g. `tm:{org:42}`.
     pub fn stamp(&self, scope: &Scope) -> String {
         format!("{}{{{scope}}}", self.prefix)
@@ -149,6 +163,8 @@ mod tests {
         assert_ne!(entry, keyspace.stamp(&Scope::Table("products".into())));
         assert_eq!(keyspace.stamp(&Scope::member("org", "42")), "tm:{org:42}");
         assert_eq!(keyspace.tidemark(), "tm:tidemark");
+        assert_eq!(keyspace.entries(), "tm:{*}:*");
+        assert_eq!(Keyspace::new("a*[b]:").entries(), "a\\*\\[b\\]:{*}:*");
     }
 
     fn query_string(args: &BTreeMap<&str, Option<String>>) -> String {

@@ -15,12 +15,14 @@
 //! - [`policy`] is a query's promise; [`freshness`] decides whether a cached [`entry`] may be served;
 //!   [`fill`] is the only way to make a new one; [`flight`] says who may share a load.
 //! - [`outcome`] and [`problem`] are what the client is told.
+//! - [`audit`] holds cached answers against the database's.
 //!
 //! Time is always a parameter, in milliseconds since the Unix epoch; randomness likewise.
 //! The same code runs natively in the origin and as WebAssembly in the edge.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod audit;
 pub mod catalog;
 pub mod digest;
 pub mod entry;

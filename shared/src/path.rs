@@ -63,6 +63,11 @@ impl<T> Table<T> {
     }
 }
 
+/// The parameter that a segment of a path template stands for, if it does for one.
+pub(crate) fn placeholder(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
 /// First path segments that the origin serves itself.
 const RESERVED: [&str; 5] = ["admin", "console", "healthz", "metrics", "readyz"];
 
@@ -80,10 +85,7 @@ pub(crate) fn template_params(path: &str) -> Result<Vec<String>, String> {
     }
     let mut params: Vec<String> = Vec::new();
     for segment in path[1..].split('/') {
-        let name = segment
-            .strip_prefix('{')
-            .and_then(|rest| rest.strip_suffix('}'));
-        match name {
+        match placeholder(segment) {
             Some(name) if params.iter().any(|known| known == name) => {
                 return Err(format!("the path names {{{name}}} twice"));
             }

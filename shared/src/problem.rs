@@ -3,6 +3,8 @@
 //! Each kind has a stable `type`. Text from inside (SQL, addresses, drivers) never gets in here:
 //! `detail` is either written in this code or speaks of the client's own request.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde::Serialize;
 
@@ -42,11 +44,15 @@ pub enum Kind {
     Unavailable,
     /// The origin or the database took too long.
     Timeout,
+    /// The client took too long to send its request.
+    RequestTimeout,
+    /// The database was lost while it committed: the command may have been carried out.
+    OutcomeUnknown,
 }
 
 impl Kind {
     /// Every kind, for documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::MalformedRequest,
         Self::InvalidParameter,
         Self::InvalidBody,
@@ -61,6 +67,8 @@ impl Kind {
         Self::BadGateway,
         Self::Unavailable,
         Self::Timeout,
+        Self::RequestTimeout,
+        Self::OutcomeUnknown,
     ];
 
     /// Its stable name, the last part of `type`.
@@ -80,6 +88,8 @@ impl Kind {
             Self::BadGateway => "bad-gateway",
             Self::Unavailable => "unavailable",
             Self::Timeout => "timeout",
+            Self::RequestTimeout => "request-timeout",
+            Self::OutcomeUnknown => "outcome-unknown",
         }
     }
 
@@ -95,10 +105,22 @@ impl Kind {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            // 502 to 504 are what clients and proxies repeat unasked; a command of unknown outcome
+            // must not be repeated unseen.
+            Self::Internal | Self::OutcomeUnknown => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+
+    /// After how long a client may try again (`Retry-After`); `None` where trying again is of no use,
+    /// or not safe.
+    pub const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Unavailable => Some(Duration::from_secs(1)),
+            _ => None,
         }
     }
 
@@ -118,6 +140,8 @@ impl Kind {
             Self::BadGateway => "The origin can't be reached",
             Self::Unavailable => "Temporarily unavailable",
             Self::Timeout => "It took too long",
+            Self::RequestTimeout => "The request came too slowly",
+            Self::OutcomeUnknown => "It is not known whether this was done",
         }
     }
 }
@@ -223,5 +247,14 @@ mod tests {
         let names: std::collections::BTreeSet<_> =
             Kind::ALL.iter().map(|kind| kind.name()).collect();
         assert_eq!(names.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn only_what_was_certainly_not_done_may_be_tried_again() {
+        let again: Vec<_> = Kind::ALL
+            .into_iter()
+            .filter(|kind| kind.retry_after().is_some())
+            .collect();
+        assert_eq!(again, [Kind::Unavailable]);
     }
 }

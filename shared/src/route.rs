@@ -1,12 +1,17 @@
-//! From method and path to a query or command and its path arguments.
+//! From method and path to a query or command and its path arguments, and back.
 
 use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
     catalog::{Catalog, Command, Query},
-    param::{MAX_TARGET_LEN, ParamError},
-    path::{ByMethod, Table},
+    param::{MAX_TARGET_LEN, ParamError, Params, Value},
+    path::{self, ByMethod, Table},
 };
+
+/// What a target shows as it is: RFC 3986's unreserved characters, but the dot, since a path of dots
+/// means another one.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +122,37 @@ impl Router {
     }
 }
 
+/// The one canonical request for a query's answer to these arguments: the path, then the other
+/// parameters in the order of their names, defaults written and absent ones left out. Routed again,
+/// it leads to the same key.
+///
+/// `None` where it would exceed [`MAX_TARGET_LEN`] bytes: nobody could route it.
+pub fn target(query: &Query, params: &Params) -> Option<String> {
+    let mut target = String::with_capacity(query.path.len() + 64);
+    let mut in_path = Vec::new();
+    for segment in query.path[1..].split('/') {
+        target.push('/');
+        match path::placeholder(segment) {
+            Some(name) => {
+                let text = params.get(name).map_or("", Value::as_str);
+                target.extend(utf8_percent_encode(text, ESCAPED));
+                in_path.push(name);
+            }
+            None => target.push_str(segment),
+        }
+    }
+    let mut separator = '?';
+    for (name, value) in params.iter().filter(|(name, _)| !in_path.contains(name)) {
+        let Some(value) = value else { continue };
+        target.push(separator);
+        target.push_str(name);
+        target.push('=');
+        target.extend(utf8_percent_encode(value.as_str(), ESCAPED));
+        separator = '&';
+    }
+    (target.len() <= MAX_TARGET_LEN).then_some(target)
+}
+
 fn allow<T>(targets: &ByMethod<T>) -> String {
     let methods: Vec<_> = targets.iter().map(|(method, _)| method.as_str()).collect();
     methods.join(", ")
@@ -126,7 +162,21 @@ fn allow<T>(targets: &ByMethod<T>) -> String {
 mod tests {
     use super::*;
 
+    use proptest::prelude::*;
+
+    use crate::key::Key;
+
     const CATALOG: &str = r#"
+        [query.page]
+        path = "/shelf/{shelf}/page/{page}"
+        params = { shelf = "text(9999)", page = "int", from = "timestamp?", most = "decimal = 9", title = "text(9999)?", open = "bool?" }
+        sql = "page.sql"
+        reads = ["pages"]
+        scope = "shelf:{shelf}"
+
+        [table.pages]
+        scope = "shelf:{shelf}"
+
         [query.order]
         path = "/order/{id}"
         params = { id = "text" }
@@ -199,5 +249,73 @@ mod tests {
             ),
             Err(RouteError::Malformed(ParamError::TargetTooLong))
         );
+    }
+
+    /// Query and arguments of a target, as edge and audit find them.
+    fn arguments<'a>(catalog: &'a Catalog, target: &str) -> (&'a Query, Params) {
+        let (path, query_string) = target.split_once('?').unwrap_or((target, ""));
+        let router = Router::for_edge(catalog);
+        let route = router
+            .route(catalog, &Method::GET, path, query_string)
+            .unwrap();
+        let Endpoint::Query(query) = route.endpoint else {
+            panic!("{target} is no query's")
+        };
+        let params = Params::from_target(&query.params, &route.path_args, query_string).unwrap();
+        (query, params)
+    }
+
+    #[test]
+    fn a_target_is_canonical() {
+        let catalog = Catalog::parse("t.toml", CATALOG).unwrap();
+        let (query, params) = arguments(
+            &catalog,
+            "/shelf/a%20b.c/page/042?title=x+y%26&from=2025-01-01T01:00:00%2B01:00",
+        );
+        assert_eq!(
+            target(query, &params).unwrap(),
+            "/shelf/a%20b%2Ec/page/42?from=2025%2D01%2D01T00%3A00%3A00Z&most=9&title=x%20y%26"
+                .replace("%2D", "-")
+        );
+    }
+
+    #[test]
+    fn a_target_that_nobody_could_route_is_none() {
+        let catalog = Catalog::parse("t.toml", CATALOG).unwrap();
+        let spaces = "+".repeat(5_000);
+        let (query, params) = arguments(&catalog, &format!("/shelf/a/page/1?title={spaces}"));
+        assert_eq!(target(query, &params), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_target_routed_again_gives_the_same_key(
+            shelf in ".{1,8}",
+            page in any::<i64>(),
+            title in prop::option::of(".{0,8}"),
+            open in prop::option::of(any::<bool>()),
+            most in prop::option::of(any::<i32>()),
+        ) {
+            prop_assume!(!shelf.contains('\0'));
+            let title = title.filter(|title| !title.contains('\0'));
+            let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            let mut request = format!("/shelf/{}/page/{page}?", encode(&shelf));
+            if let Some(most) = most {
+                request.push_str(&format!("most={most}.0&"));
+            }
+            if let Some(open) = open {
+                request.push_str(&format!("open={}&", i32::from(open)));
+            }
+            if let Some(title) = &title {
+                request.push_str(&format!("title={}", encode(title)));
+            }
+            let catalog = Catalog::parse("t.toml", CATALOG).unwrap();
+            let (query, params) = arguments(&catalog, &request);
+            let canonical = target(query, &params).unwrap();
+            prop_assert!(canonical.is_ascii());
+            let (again, arguments) = arguments(&catalog, &canonical);
+            prop_assert_eq!(Key::of(again, &arguments), Key::of(query, &params));
+            prop_assert_eq!(target(again, &arguments), Some(canonical));
+        }
     }
 }

@@ -182,7 +182,7 @@ async fn wrong_methods_are_told_the_right_ones() {
 #[tokio::test]
 async fn an_unreadable_at_least_is_refused() {
     let stack = Stack::start().await;
-    for value in ["soon", "-1", "1.5", ""] {
+    for value in ["soon", "-1", "1.5", "", "1, soon"] {
         let answer = stack
             .read_with(&dashboard(42), &[("tidemark-at-least", value)])
             .await;

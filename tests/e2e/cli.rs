@@ -22,11 +22,11 @@ fn own(binary: &str, arguments: &[&str]) -> Ran {
 
 #[test]
 fn every_command_explains_itself() {
-    let cases: [(&str, &[&str], &[&str]); 8] = [
+    let cases: [(&str, &[&str], &[&str]); 9] = [
         (
             "tidemark-origin",
             &["--help"],
-            &["serve", "relay", "install", "uninstall", "check"],
+            &["serve", "relay", "install", "uninstall", "check", "audit"],
         ),
         (
             "tidemark-origin",
@@ -63,6 +63,11 @@ fn every_command_explains_itself() {
             "tidemark-origin",
             &["check", "--help"],
             &["--database-url", "--catalog"],
+        ),
+        (
+            "tidemark-origin",
+            &["audit", "--help"],
+            &["--samples", "--rate", "--redis", "--database-url"],
         ),
         (
             "tidemark-host",
@@ -137,6 +142,20 @@ fn what_is_missing_or_unknown_is_named() {
         (
             &["serve", "--database-url", "postgres://x", "--poll-ms", "0"],
             "--poll-ms",
+        ),
+        (
+            &[
+                "serve",
+                "--database-url",
+                "postgres://x",
+                "--audit-rate",
+                "often",
+            ],
+            "samples a second",
+        ),
+        (
+            &["audit", "--database-url", "postgres://x", "--rate", "0"],
+            "--rate 0 would never end",
         ),
     ] {
         let ran = own("tidemark-origin", arguments);

@@ -232,6 +232,30 @@ async fn i3_a_read_that_insists_on_the_future_is_not_a_hit() {
 }
 
 #[tokio::test]
+async fn i3_of_several_demands_the_latest_counts() {
+    let stack = Stack::start().await;
+    stack.hit(&dashboard(42)).await;
+    let now = stack.tidemark().await.unwrap().as_of;
+    let (past, future) = ((now - 1).to_string(), (now + 3_600_000).to_string());
+    let list = format!("{past}, {future}");
+    for demands in [
+        &[past.as_str(), &future] as &[&str],
+        &[&future, &past],
+        &[&list],
+    ] {
+        let fields: Vec<_> = demands
+            .iter()
+            .map(|demand| ("tidemark-at-least", *demand))
+            .collect();
+        let answer = stack.read_with(&dashboard(42), &fields).await;
+        assert!(
+            answer.cache_status().ends_with("detail=at-least"),
+            "{fields:?}: {answer:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn i3_read_your_writes() {
     const WRITES: i64 = 25;
     let stack = Stack::start().await;

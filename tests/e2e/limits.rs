@@ -1,10 +1,21 @@
 //! What protects PostgreSQL and the machine: bounded pools, bounded waiting, bounded memory.
 
-use std::{fs, time::Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use http::Method;
 use serde_json::json;
-use tidemark_tests::{http::Client, stack::Stack, wait};
+use tidemark_tests::{
+    http::{Client, raw},
+    stack::Stack,
+    wait,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::support::{
     assert_problem,
@@ -79,6 +90,63 @@ async fn a_statement_that_takes_too_long_is_504_and_leaves_nothing_running() {
     gate.open().await;
     let read = stack.read("/item/1").await;
     assert_eq!(read.json()["value"], "old", "the command was rolled back");
+}
+
+/// Sends the beginning of a request, then a byte now and then, until the server has enough of it;
+/// gives what the server said.
+async fn trickle(base: &str, beginning: &str) -> String {
+    let stream = TcpStream::connect(base.trim_start_matches("http://")).await;
+    let (mut reading, mut writing) = stream.unwrap().into_split();
+    let beginning = beginning.to_owned();
+    let writer = tokio::spawn(async move {
+        writing.write_all(beginning.as_bytes()).await.unwrap();
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            pace.tick().await;
+            if writing.write_all(b"x").await.is_err() {
+                break;
+            }
+        }
+    });
+    let mut said = Vec::new();
+    let read = reading.read_to_end(&mut said);
+    // Its last word may be that the connection is reset, since more was sent than read.
+    let _ = tokio::time::timeout(wait::LIMIT, read)
+        .await
+        .expect("it ends");
+    writer.abort();
+    String::from_utf8(said).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_that_trickles_is_cut_off() {
+    let stack = Stack::with()
+        .log_statements()
+        .origin("TIDEMARK_REQUEST_TIMEOUT_MS", 300)
+        .start()
+        .await;
+    let origin = stack.origin.url();
+    let body = "POST /org/42/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{\"customer\": \"";
+    let said = trickle(origin, body).await;
+    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+    assert!(said.contains("connection: close"), "{said}");
+    assert!(
+        said.contains("urn:tidemark:problem:request-timeout"),
+        "{said}"
+    );
+    let chunked =
+        "POST /org/42/orders HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFF\r\n";
+    let said = trickle(origin, chunked).await;
+    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+    // A head that is not whole gets no answer, as there is no request.
+    let said = trickle(origin, "GET /org/42/dashboard HTTP/1.1\r\nHost: ").await;
+    assert_eq!(said, "");
+
+    // Who only is slow to ask again has to connect again, and nobody else notices anything.
+    assert_eq!(stack.statements().await, Vec::<String>::new());
+    assert_eq!(stack.ask(&product_page(1)).await.status, 200);
+    let idle = raw(origin, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(idle.unwrap().starts_with("HTTP/1.1 200 "));
 }
 
 /// Megabytes of memory that a process holds.

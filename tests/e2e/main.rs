@@ -11,6 +11,7 @@
     reason = "a test ends by panicking"
 )]
 
+mod audit;
 mod bad_requests;
 mod capture;
 mod captured;
@@ -22,6 +23,7 @@ mod foreign_keys;
 mod install;
 mod joining;
 mod limits;
+mod lost_commits;
 mod members;
 mod origin_loss;
 mod partitions;

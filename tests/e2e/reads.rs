@@ -33,6 +33,14 @@ async fn what_the_client_has_is_answered_304() {
     let url = stack.origin.url();
     let origin = stack.send(url, Method::GET, &dashboard(43), &tag, "").await;
     assert_eq!(origin.status, 304, "{origin:?}");
+    // Several fields are one list.
+    let tags = [("if-none-match", "\"other\""), tag[0]];
+    let edge = stack.read_with(&dashboard(43), &tags).await;
+    assert_eq!(edge.status, 304, "{edge:?}");
+    let origin = stack
+        .send(url, Method::GET, &dashboard(43), &tags, "")
+        .await;
+    assert_eq!(origin.status, 304, "{origin:?}");
 }
 
 #[tokio::test]

@@ -300,6 +300,60 @@ async fn i6_an_entry_of_another_key_is_a_miss() {
 }
 
 #[tokio::test]
+async fn i6_a_stamp_s_name_that_holds_something_else_is_taken_back() {
+    let stack = Stack::start().await;
+    for stamp in ["tm:{org:42}", "tm:{org:*}", "tm:{products}"] {
+        for foreign in [
+            &["LPUSH", stamp, "x"] as &[&str],
+            &["HSET", stamp, "x", "y"],
+            &["SET", stamp, "garbage"],
+        ] {
+            stack.hit(&dashboard(42)).await;
+            let () = stack.redis(&["DEL", stamp]).await;
+            let () = stack.redis(foreign).await;
+            let answer = stack.read(&dashboard(42)).await;
+            assert_eq!(
+                answer.cache_status(),
+                "tidemark; fwd=miss; stored; detail=unstamped",
+                "{foreign:?}"
+            );
+            stack.hit(&dashboard(42)).await;
+        }
+    }
+    rename(&stack, "New").await;
+    stack.settled().await;
+    assert_eq!(name(&stack.read(&dashboard(42)).await), "New");
+}
+
+#[tokio::test]
+async fn i4_a_tidemark_s_name_that_holds_something_else_proves_nothing() {
+    let stack = Stack::start().await;
+    stack.hit(&dashboard(42)).await;
+    // The relay may write a tidemark between the two.
+    wait::until(
+        "a list in its place",
+        async || {
+            let () = stack.redis(&["DEL", "tm:tidemark"]).await;
+            let mut connection = stack.redis_connection().await;
+            let mut push = redis::cmd("LPUSH");
+            let pushed: redis::RedisResult<i64> = push
+                .arg("tm:tidemark")
+                .arg("x")
+                .query_async(&mut connection)
+                .await;
+            pushed.is_ok()
+        },
+        |pushed| *pushed,
+    )
+    .await;
+    rename(&stack, "New").await;
+    let answer = stack.read(&dashboard(42)).await;
+    assert_eq!(name(&answer), "New");
+    let () = stack.redis(&["DEL", "tm:tidemark"]).await;
+    assert_eq!(name(&stack.hit(&dashboard(42)).await), "New");
+}
+
+#[tokio::test]
 async fn a_key_of_another_type_is_no_answer() {
     let stack = Stack::start().await;
     stack.hit(&dashboard(42)).await;

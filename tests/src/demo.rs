@@ -114,6 +114,21 @@ impl Demo {
         Ok(demo)
     }
 
+    /// The edge's address.
+    pub fn edge(&self) -> &str {
+        self.edge.url()
+    }
+
+    /// The origin's address.
+    pub fn origin(&self) -> &str {
+        self.origin.url()
+    }
+
+    /// The database's address, with the password in it.
+    pub fn database(&self) -> String {
+        self.postgres.url(DATABASE)
+    }
+
     /// What a newcomer can do now.
     pub fn welcome(&self) -> String {
         let edge = self.edge.url();

@@ -5,6 +5,8 @@
 //! - [`stack`]: everything for one test, with its own database, Redis and ports;
 //! - [`demo`]: everything for `make demo`, with data that stays.
 //!
+//! [`site`] is what benchmarks measure: a running demo, or one of their own.
+//!
 //! ```text
 //! stack ─┐            ┌─► postgres ─┐
 //!        ├─► erp ─────┤   redis     ├─► process ─► spawner (nothing outlives us)
@@ -29,6 +31,7 @@ pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod server;
+pub mod site;
 pub mod spawner;
 pub mod stack;
 pub mod tools;

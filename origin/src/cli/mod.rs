@@ -3,6 +3,7 @@
 //! One file a command, or pair of commands; each is arguments and a short way into the library.
 
 mod arguments;
+mod audit;
 mod check;
 mod install;
 mod serve;
@@ -30,6 +31,8 @@ enum Command {
     Uninstall(install::UninstallArgs),
     /// Check the catalog, and that every statement and table in it fits the database.
     Check(check::CheckArgs),
+    /// Hold cached answers against the database; fails if one is wrong.
+    Audit(audit::AuditArgs),
 }
 
 impl Cli {
@@ -44,6 +47,7 @@ impl Cli {
             Command::Install(args) => install::install(args).await,
             Command::Uninstall(args) => install::uninstall(args).await,
             Command::Check(args) => check::check(args).await,
+            Command::Audit(args) => audit::audit(args).await,
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::arguments::{CatalogArgs, DatabaseArgs, RedisArgs};
 use crate::{
     app::{Origin, OriginConfig},
+    audit::Rate,
     capture::Installation,
     database::PoolLimits,
     relay::{Relay, RelayConfig},
@@ -59,6 +60,18 @@ pub(super) struct ServeArgs {
         default_value_t = 2_000
     )]
     invalidation_wait_ms: u64,
+    /// How long a client may take to send a request's head, or its body, and to idle between two
+    /// requests, in ms.
+    #[arg(long, env = "TIDEMARK_REQUEST_TIMEOUT_MS", value_name = "MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
+    request_timeout_ms: u64,
+    /// How many cached answers a second to hold against the database; 0 for none.
+    #[arg(
+        long,
+        env = "TIDEMARK_AUDIT_RATE",
+        value_name = "PER_SECOND",
+        default_value = "0"
+    )]
+    audit_rate: Rate,
 }
 
 pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
@@ -83,11 +96,13 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         command_limits: limits(args.command_connections),
         poll: redis.poll(),
         invalidation_wait: Duration::from_millis(args.invalidation_wait_ms),
+        request_timeout: Duration::from_millis(args.request_timeout_ms),
+        audit_rate: args.audit_rate,
     })
     .await?;
     // For people and scripts alike: with port 0 this is how they learn the port.
     println!("listening on http://{}", origin.local_addr()?);
-    origin.run(stop).await?;
+    origin.run(stop).await;
     Ok(())
 }
 

@@ -8,14 +8,17 @@ use tidemark_shared::{
 };
 
 use super::respond::problem_response;
+use crate::command::CommandError;
 
 /// Why a request has no answer.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The client is to blame, or is told something harmless.
     Problem(Problem),
-    /// PostgreSQL or the pool.
+    /// PostgreSQL or the pool; nothing was changed.
     Database(sqlx::Error),
+    /// PostgreSQL was lost during a commit.
+    OutcomeUnknown(sqlx::Error),
 }
 
 impl From<Problem> for Failure {
@@ -42,10 +45,26 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Refused(error) => Self::Database(error),
+            CommandError::OutcomeUnknown(error) => Self::OutcomeUnknown(error),
+        }
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         match self {
             Self::Problem(problem) => problem_response(&problem),
+            Self::OutcomeUnknown(error) => {
+                tracing::error!(%error, "the database was lost during a commit");
+                problem_response(&Problem::new(
+                    Kind::OutcomeUnknown,
+                    "the connection to the database broke during the commit: the command may have been carried out or not; read what it changes before you repeat it",
+                ))
+            }
             Self::Database(error) => {
                 let problem = meaning(&error);
                 match problem.kind {

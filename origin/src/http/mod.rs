@@ -1,9 +1,10 @@
-//! The origin's HTTP surface: the catalog's queries and commands, and its own health.
+//! The origin's HTTP surface: the catalog's queries and commands, its own health and metrics.
 
 mod failure;
 mod health;
 mod read;
 mod respond;
+mod server;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -12,6 +13,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
+    http::header,
     response::{IntoResponse as _, Response},
     routing,
 };
@@ -23,9 +25,14 @@ use tidemark_shared::{
 use tokio::sync::Notify;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
-use crate::{repository::Repository, tide::Tide};
+use crate::{
+    metrics::{self, Exposition},
+    repository::Repository,
+    tide::Tide,
+};
 use failure::Failure;
 use respond::problem_response;
+pub(crate) use server::serve as serve_http;
 
 /// What every request may use.
 pub(crate) struct Service {
@@ -38,12 +45,17 @@ pub(crate) struct Service {
     pub(crate) tide: Tide,
     /// How long a command waits for its invalidation to be applied.
     pub(crate) invalidation_wait: Duration,
+    /// How long a client may take to send a body.
+    pub(crate) request_timeout: Duration,
+    /// Renders `/metrics`.
+    pub(crate) metrics: Exposition,
 }
 
 pub(crate) fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route("/healthz", routing::get(health::alive))
         .route("/readyz", routing::get(health::ready))
+        .route("/metrics", routing::get(metrics))
         .fallback(dispatch)
         .method_not_allowed_fallback(|| async {
             problem_response(&Problem {
@@ -54,6 +66,12 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .layer(CatchPanicLayer::custom(|_| internal_error()))
         .layer(TraceLayer::new_for_http().on_failure(()))
         .with_state(service)
+}
+
+/// `/metrics`: for Prometheus.
+async fn metrics(State(service): State<Arc<Service>>) -> Response {
+    let content_type = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
+    (content_type, service.metrics.render()).into_response()
 }
 
 /// The catalog has the routes, the same ones for edge and origin; axum only brings the request.

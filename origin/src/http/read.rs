@@ -1,7 +1,7 @@
 //! A query over HTTP: parameters in, JSON of PostgreSQL out.
 
 use axum::{
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
 use tidemark_shared::{
@@ -43,11 +43,7 @@ pub(super) async fn answer(
     };
 
     let etag = answer.etag;
-    let unchanged = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| etag.matched_by(value));
-    let mut response = if unchanged {
+    let mut response = if etag.is_known_to(headers) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         json(StatusCode::OK, answer.body)

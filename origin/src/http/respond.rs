@@ -12,9 +12,6 @@ use tidemark_shared::{
     scope::Scope,
 };
 
-/// Seconds after which a client that was turned away may try again.
-const RETRY_AFTER: &str = "1";
-
 /// A JSON body.
 pub(super) fn json(status: StatusCode, body: Bytes) -> Response {
     let content_type = HeaderValue::from_static("application/json");
@@ -41,8 +38,12 @@ pub(super) fn problem_response(problem: &Problem) -> Response {
     if let Some(allow) = &problem.allow {
         set(headers, "allow", allow);
     }
-    if problem.kind == Kind::Unavailable {
-        set(headers, "retry-after", RETRY_AFTER);
+    if let Some(pause) = problem.kind.retry_after() {
+        set(headers, "retry-after", &pause.as_secs().to_string());
+    }
+    if problem.kind == Kind::RequestTimeout {
+        // The rest of the request may still come, and is none (RFC 9110 §15.5.9).
+        set(headers, "connection", "close");
     }
     response
 }

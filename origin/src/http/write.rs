@@ -1,5 +1,7 @@
 //! A command over HTTP: committed, then answered once the caches know.
 
+use std::time::Duration;
+
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -9,13 +11,20 @@ use tidemark_shared::{
     param::{ParamError, Params},
     problem::{Kind, Problem},
 };
+use tokio::time;
 
 use super::{
     Service,
     failure::Failure,
     respond::{json, set},
 };
-use crate::{command, tide::Invalidation};
+use crate::{
+    command::{self, CommandError},
+    tide::Invalidation,
+};
+
+/// What the moments of tidemarks are counted in.
+const TICK: Duration = Duration::from_millis(1);
 
 /// The largest body of a command, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -32,14 +41,19 @@ pub(super) async fn answer(
             "a command takes its parameters in the path and the JSON body, not in the query string";
         return Err(Problem::new(Kind::InvalidParameter, detail).into());
     }
-    let body = read(body).await?;
+    let body = read(body, service.request_timeout).await?;
     let params = Params::from_body(&command.params, path_args, &body)?;
     let statements = service
         .repository
         .commands
         .get(&command.name)
         .ok_or_else(|| Problem::new(Kind::Internal, "the command has no statement"))?;
-    let Some(committed) = command::run(&service.commands, statements, &params).await? else {
+    let outcome = command::run(&service.commands, statements, &params).await;
+    if let Err(CommandError::OutcomeUnknown(_)) = &outcome {
+        // It may well have committed, and then others wait for its invalidation.
+        service.wake.notify_one();
+    }
+    let Some(committed) = outcome? else {
         return Err(Problem::new(
             Kind::NoRow,
             "nothing has these arguments; nothing was changed",
@@ -50,6 +64,10 @@ pub(super) async fn answer(
     service.wake.notify_one();
     let invalidation = match committed.at_least_ms {
         Some(at_least) => {
+            // Moments count in whole ms: a cycle within the commit's own ms does not cover it, and the
+            // next one would wait for the poll.
+            time::sleep(TICK).await;
+            service.wake.notify_one();
             service
                 .tide
                 .reached(at_least, service.invalidation_wait)
@@ -71,8 +89,17 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-async fn read(body: Body) -> Result<Bytes, Problem> {
-    match Limited::new(body, BODY_LIMIT).collect().await {
+/// The whole body, if it comes in time: whoever sends a byte now and then must not keep a connection
+/// and its memory for ever.
+async fn read(body: Body, limit: Duration) -> Result<Bytes, Problem> {
+    let collected = time::timeout(limit, Limited::new(body, BODY_LIMIT).collect()).await;
+    let Ok(collected) = collected else {
+        return Err(Problem::new(
+            Kind::RequestTimeout,
+            format!("the body did not arrive within {limit:?}; nothing was changed"),
+        ));
+    };
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Problem::new(
             Kind::BodyTooLarge,

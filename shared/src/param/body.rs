@@ -6,7 +6,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{error::Category, value::RawValue};
 
 use super::{MAX_RECORDS, ParamError, ParamSpecs, ParamType, Value, ValueError};
 
@@ -20,7 +20,7 @@ pub(super) fn members<'a>(
         return Ok(BTreeMap::new());
     }
     let Object(pairs) = serde_json::from_slice(body).map_err(|error| ParamError::Body {
-        reason: error.to_string(),
+        reason: reason(&error),
     })?;
     let in_body = |name: &str| {
         specs.contains_key(name) && !path_args.iter().any(|(path_name, _)| path_name == name)
@@ -36,6 +36,17 @@ pub(super) fn members<'a>(
         }
     }
     Ok(members)
+}
+
+/// What is wrong with a body, and where. Not in the parser's own words: those repeat what they found,
+/// and answers end up in logs.
+fn reason(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Eof => "it ends too early",
+        Category::Data => "it is something else",
+        Category::Syntax | Category::Io => "it is not JSON",
+    };
+    format!("{what}, at line {} column {}", error.line(), error.column())
 }
 
 /// The canonical value of one member; `null` counts as left out.

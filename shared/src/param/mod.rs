@@ -163,7 +163,7 @@ pub enum ParamError {
     /// The body is not a JSON object.
     #[error("the body must be a JSON object: {reason}")]
     Body {
-        /// What the JSON parser says: position and expectation, nothing of the content.
+        /// What is wrong with it, and where; nothing of its content.
         reason: String,
     },
 }

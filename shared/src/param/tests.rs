@@ -192,7 +192,7 @@ fn a_body_is_checked_member_by_member() {
         ("", "parameter \"customer\" is missing: int is required"),
         (
             "[]",
-            "the body must be a JSON object: invalid type: sequence, expected an object at line 1 column 0",
+            "the body must be a JSON object: it is something else, at line 1 column 0",
         ),
         (
             "{",
@@ -236,6 +236,43 @@ fn a_body_is_checked_member_by_member() {
         ),
     ] {
         assert_eq!(parse(body).unwrap_err().to_string(), expected, "{body}");
+    }
+}
+
+/// What a client is told ends up in its logs, and its body may be nobody's business.
+#[test]
+fn no_detail_repeats_what_a_body_holds() {
+    let specs = ParamSpecs::from([
+        ("amount".to_owned(), spec("decimal")),
+        ("day".to_owned(), spec("date")),
+        ("name".to_owned(), spec("text(3)")),
+        (
+            "items".to_owned(),
+            ParamSpec {
+                kind: ParamType::Records(ParamSpecs::from([("n".to_owned(), spec("int"))])),
+                fallback: Fallback::Absent,
+            },
+        ),
+    ]);
+    for body in [
+        r#""secret""#,
+        r#"["secret"]"#,
+        r#"secret"#,
+        r#"{"amount": secret}"#,
+        r#"{"amount": "secret"}"#,
+        r#"{"amount": ["secret"]}"#,
+        r#"{"day": "secret"}"#,
+        r#"{"day": {"secret": 1}}"#,
+        r#"{"name": "secret"}"#,
+        r#"{"name": "secret"#,
+        r#"{"items": "secret"}"#,
+        r#"{"items": ["secret"]}"#,
+        r#"{"items": [{"n": "secret"}]}"#,
+        r#"{"items": [{"n": 1}, "secret"]}"#,
+        r#"{"items": [["secret"]]}"#,
+    ] {
+        let told = Params::from_body(&specs, &[], body.as_bytes()).unwrap_err();
+        assert!(!told.to_string().contains("secret"), "{body}: {told}");
     }
 }
 

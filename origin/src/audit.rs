@@ -1,0 +1,472 @@
+//! The audit at run time: cached answers held against the database.
+//!
+//! [`Auditor::audit`] takes one entry: it asks its question again, if an edge would serve it, and
+//! compares; [`tidemark_shared::audit`] judges where the answers differ. [`Walk`] finds the entries.
+//! `serve` audits a few of them a second for as long as it runs ([`run`]), the command `audit` as many
+//! as it is told to.
+//!
+//! What is logged of a violation is where to look: never an argument or an answer.
+
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+
+use axum::http::Method;
+use bytes::Bytes;
+use redis::aio::ConnectionManager;
+use sqlx::{AssertSqlSafe, PgPool};
+use tidemark_shared::{
+    audit::{Difference, Explanation, Finding, explain},
+    catalog::Query,
+    entry::Entry,
+    fill::Answer,
+    freshness::{Demand, Observation, Verdict, decide},
+    key::{Key, Keyspace},
+    param::Params,
+    route::{Endpoint, Router},
+    scope::Scope,
+};
+use tokio::time::{self, Instant, MissedTickBehavior};
+
+use crate::{answer, clock, http::Service, metrics, repository::Repository, statement::AS_OF};
+
+/// How long the tidemark may take to cover a re-run before the sample is given up.
+const COVER_WAIT: Duration = Duration::from_secs(10);
+
+/// How often Redis is asked while that is awaited.
+const COVER_POLL: Duration = Duration::from_millis(10);
+
+/// How many names Redis looks at in one step of a walk.
+const SCAN_COUNT: u32 = 200;
+
+/// How many steps a walk goes for one sample: in a Redis that is full of others' keys there may be
+/// none for long.
+const STEPS_PER_SAMPLE: u32 = 10;
+
+/// How often to audit: samples a second, written `20` or `20/s`; 0 means never.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate(f64);
+
+/// A rate that can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write a number of samples a second from 0 to 1000, such as 20 or 0.5")]
+pub struct InvalidRate;
+
+impl Rate {
+    /// The pause between two samples; `None` for never.
+    pub fn pause(self) -> Option<Duration> {
+        (self.0 > 0.0).then(|| Duration::from_secs_f64(1.0 / self.0))
+    }
+}
+
+impl FromStr for Rate {
+    type Err = InvalidRate;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRate> {
+        let number = text.strip_suffix("/s").unwrap_or(text);
+        let rate: f64 = number.trim().parse().map_err(|_| InvalidRate)?;
+        // Less often than once a day is a mistake.
+        let sensible = rate == 0.0 || (1.0 / 86_400.0..=1_000.0).contains(&rate);
+        sensible.then_some(Self(rate)).ok_or(InvalidRate)
+    }
+}
+
+/// Why a sample could not be judged: names for log and summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Skip {
+    /// Gone meanwhile, damaged, or of another version.
+    NotAnEntry,
+    /// Its request was too long to be kept with it.
+    NoTarget,
+    /// Its request is none of this catalog's, or leads to another key.
+    OtherQuestion,
+    /// The relay works with another catalog.
+    OtherCatalog,
+    /// No edge would serve it now.
+    NotFresh,
+    /// The query could not run.
+    NoAnswer,
+    /// The tidemark did not come to cover the re-run.
+    NotCovered,
+}
+
+impl Skip {
+    /// Its name in log and summary.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotAnEntry => "not an entry",
+            Self::NoTarget => "request too long to be kept",
+            Self::OtherQuestion => "no request of this catalog",
+            Self::OtherCatalog => "the relay has another catalog",
+            Self::NotFresh => "not fresh",
+            Self::NoAnswer => "the query did not run",
+            Self::NotCovered => "the tidemark stood still",
+        }
+    }
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What came of one sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audited {
+    /// The query that it answers; empty where it is no entry of this catalog.
+    pub query: String,
+    /// The finding.
+    pub finding: Finding,
+    /// Why there is none better than [`Finding::Skipped`].
+    pub skip: Option<Skip>,
+}
+
+/// What an audit needs.
+#[derive(Clone)]
+pub struct Auditor<'a> {
+    /// The catalog with its SQL.
+    pub repository: &'a Repository,
+    /// The catalog's routes.
+    pub routes: &'a Router,
+    /// Read-only connections with a statement timeout.
+    pub queries: &'a PgPool,
+    /// The Redis whose entries are audited.
+    pub redis: ConnectionManager,
+    /// The names in that Redis.
+    pub keyspace: &'a Keyspace,
+}
+
+/// An entry's question, found again from its target.
+struct Question<'a> {
+    query: &'a Query,
+    params: Params,
+    key: Key,
+    scopes: Vec<Scope>,
+}
+
+impl Question<'_> {
+    fn demand(&self) -> Demand<'_> {
+        Demand {
+            key: &self.key,
+            scopes: &self.scopes,
+            policy: self.query.policy,
+            at_least_ms: None,
+        }
+    }
+}
+
+impl Auditor<'_> {
+    /// Audits the entry of this name in Redis, counts and logs what is found.
+    ///
+    /// # Errors
+    /// Redis does not answer. (That the database does not is [`Skip::NoAnswer`].)
+    pub async fn audit(&self, name: &str) -> redis::RedisResult<Audited> {
+        let mut query = String::new();
+        let (finding, skip) = match self.judge(name, &mut query).await? {
+            Ok(finding) => (finding, None),
+            Err(skip) => {
+                tracing::debug!(name, %skip, "audit sample skipped");
+                (Finding::Skipped, Some(skip))
+            }
+        };
+        metrics::count_audit(&query, finding);
+        Ok(Audited {
+            query,
+            finding,
+            skip,
+        })
+    }
+
+    async fn judge(
+        &self,
+        name: &str,
+        query: &mut String,
+    ) -> redis::RedisResult<Result<Finding, Skip>> {
+        let bytes = self.get(vec![name.to_owned()]).await?.into_iter().next();
+        let question = match self.question(name, bytes.flatten().as_ref()) {
+            Ok(question) => question,
+            Err(skip) => return Ok(Err(skip)),
+        };
+        query.clone_from(&question.query.name);
+
+        let (bytes, observed) = self.observe(&question).await?;
+        if observed
+            .tidemark
+            .is_some_and(|tidemark| tidemark.catalog != self.repository.digest)
+        {
+            return Ok(Err(Skip::OtherCatalog));
+        }
+        let fresh = decide(
+            &question.demand(),
+            bytes.as_ref(),
+            &observed,
+            clock::now_ms(),
+        );
+        let Verdict::Fresh { entry, .. } = fresh else {
+            return Ok(Err(Skip::NotFresh));
+        };
+        let answer = match self.ask(&question).await {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Err(unanswered(&question, &error))),
+        };
+        if answer.as_ref().map(|answer| &answer.body) == Some(&entry.body) {
+            return Ok(Ok(Finding::Equal));
+        }
+        let seen_by_ms = match self.moment_after_all_seen().await {
+            Ok(moment) => moment,
+            Err(error) => return Ok(Err(unanswered(&question, &error))),
+        };
+        let difference = Difference {
+            key: &question.key,
+            scopes: &question.scopes,
+            entry: &entry,
+            seen_by_ms,
+        };
+        match self.explain(&question, &difference).await? {
+            Explanation::Pending => Ok(Err(Skip::NotCovered)),
+            Explanation::Changed => Ok(Ok(Finding::Explained)),
+            Explanation::None => {
+                report(&difference, answer.as_ref());
+                Ok(Ok(Finding::Violation))
+            }
+        }
+    }
+
+    /// The question that an entry answers, if it is one of this catalog's and the entry's own.
+    fn question(&self, name: &str, bytes: Option<&Bytes>) -> Result<Question<'_>, Skip> {
+        let bytes = bytes.ok_or(Skip::NotAnEntry)?;
+        let target = Entry::target_of(bytes).map_err(|_| Skip::NotAnEntry)?;
+        let target = std::str::from_utf8(&target).map_err(|_| Skip::NotAnEntry)?;
+        if target.is_empty() {
+            return Err(Skip::NoTarget);
+        }
+        let (path, query_string) = target.split_once('?').unwrap_or((target, ""));
+        let catalog = &self.repository.catalog;
+        let route = self
+            .routes
+            .route(catalog, &Method::GET, path, query_string)
+            .map_err(|_| Skip::OtherQuestion)?;
+        let Endpoint::Query(query) = route.endpoint else {
+            return Err(Skip::OtherQuestion);
+        };
+        let params = Params::from_target(&query.params, &route.path_args, query_string)
+            .map_err(|_| Skip::OtherQuestion)?;
+        let key = Key::of(query, &params);
+        if self.keyspace.entry(&key) != name {
+            return Err(Skip::OtherQuestion);
+        }
+        Ok(Question {
+            scopes: query.scopes(&params),
+            query,
+            params,
+            key,
+        })
+    }
+
+    /// The database's answer.
+    async fn ask(&self, question: &Question<'_>) -> Result<Option<Answer>, sqlx::Error> {
+        let statement = self
+            .repository
+            .queries
+            .get(&question.query.name)
+            .ok_or(sqlx::Error::RowNotFound)?;
+        let digest = self.repository.digest;
+        answer::query(self.queries, digest, statement, &question.params).await
+    }
+
+    /// A moment after every snapshot that was taken so far, in ms since the Unix epoch by the
+    /// database's clock, rounded up.
+    async fn moment_after_all_seen(&self) -> Result<i64, sqlx::Error> {
+        let now: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {AS_OF}")))
+            .fetch_one(self.queries)
+            .await?;
+        Ok(now + 1)
+    }
+
+    /// Looks again until the tidemark covers the re-run, or something else explains the difference.
+    async fn explain(
+        &self,
+        question: &Question<'_>,
+        difference: &Difference<'_>,
+    ) -> redis::RedisResult<Explanation> {
+        let deadline = Instant::now() + COVER_WAIT;
+        loop {
+            let (bytes, observed) = self.observe(question).await?;
+            let explanation = explain(difference, bytes.as_ref(), &observed);
+            if explanation != Explanation::Pending || Instant::now() >= deadline {
+                return Ok(explanation);
+            }
+            time::sleep(COVER_POLL).await;
+        }
+    }
+
+    /// The entry and what governs it, all at the same moment.
+    async fn observe(
+        &self,
+        question: &Question<'_>,
+    ) -> redis::RedisResult<(Option<Bytes>, Observation)> {
+        let keyspace = self.keyspace;
+        let mut names = vec![keyspace.entry(&question.key), keyspace.tidemark()];
+        names.extend(question.scopes.iter().map(|scope| keyspace.stamp(scope)));
+        let mut values = self.get(names).await?.into_iter();
+        let (entry, tidemark) = (values.next().flatten(), values.next().flatten());
+        let stamps = values.as_slice().iter().map(Option::as_deref);
+        Ok((entry, Observation::read(tidemark.as_deref(), stamps)))
+    }
+
+    async fn get(&self, names: Vec<String>) -> redis::RedisResult<Vec<Option<Bytes>>> {
+        let values: Vec<Option<Vec<u8>>> = redis::cmd("MGET")
+            .arg(names)
+            .query_async(&mut self.redis.clone())
+            .await?;
+        Ok(values
+            .into_iter()
+            .map(|value| value.map(Bytes::from))
+            .collect())
+    }
+}
+
+fn unanswered(question: &Question<'_>, error: &sqlx::Error) -> Skip {
+    tracing::debug!(%error, query = question.query.name, "the audit's query did not run");
+    Skip::NoAnswer
+}
+
+fn report(difference: &Difference<'_>, answer: Option<&Answer>) {
+    let scopes: Vec<_> = difference.scopes.iter().map(Scope::to_string).collect();
+    tracing::error!(
+        key = %difference.key,
+        scopes = scopes.join(" "),
+        as_of = difference.entry.as_of_ms,
+        cached = difference.entry.etag.header(),
+        database = answer.map_or_else(|| "no row".to_owned(), |answer| answer.etag.header()),
+        "audit: the cache vouches for an answer that the database does not give any more; \
+         a change went past the triggers (or the query does not answer the same twice: \
+         it needs a total ORDER BY, and no now() or random())"
+    );
+}
+
+/// A walk along the entries in Redis, from a cursor to the end; in the order of their hashes, so that
+/// some of them in a row are as good as some at random.
+pub struct Walk {
+    pattern: String,
+    cursor: u64,
+    found: Vec<String>,
+    ended: bool,
+}
+
+impl Walk {
+    /// A walk along all entries, from the beginning.
+    pub fn whole(keyspace: &Keyspace) -> Self {
+        Self::from(keyspace, 0)
+    }
+
+    /// A walk from somewhere to the end. (A cursor that Redis has not given out is no error; it only
+    /// does not know what it has seen.)
+    pub fn from_anywhere(keyspace: &Keyspace) -> Self {
+        Self::from(keyspace, u64::from(rand::random::<u32>()))
+    }
+
+    fn from(keyspace: &Keyspace, cursor: u64) -> Self {
+        Self {
+            pattern: keyspace.entries(),
+            cursor,
+            found: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Whether there is nothing more to be found.
+    pub fn has_ended(&self) -> bool {
+        self.ended && self.found.is_empty()
+    }
+
+    /// The name of the next entry. None where the walk has ended, or has found nothing for long and
+    /// goes on with the next call.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn next(
+        &mut self,
+        redis: &mut ConnectionManager,
+    ) -> redis::RedisResult<Option<String>> {
+        for _ in 0..STEPS_PER_SAMPLE {
+            if let Some(name) = self.found.pop() {
+                return Ok(Some(name));
+            }
+            if self.ended {
+                break;
+            }
+            (self.cursor, self.found) = redis::cmd("SCAN")
+                .arg(self.cursor)
+                .arg("MATCH")
+                .arg(&self.pattern)
+                .arg("COUNT")
+                .arg(SCAN_COUNT)
+                .query_async(redis)
+                .await?;
+            self.ended = self.cursor == 0;
+        }
+        Ok(self.found.pop())
+    }
+}
+
+/// Audits one entry after another, with this pause between two, for ever. It may be dropped at any
+/// moment.
+pub(crate) async fn run(
+    service: Arc<Service>,
+    redis: ConnectionManager,
+    keyspace: Keyspace,
+    pause: Duration,
+) {
+    for query in service.repository.catalog.queries.keys() {
+        metrics::expect_audit(query);
+    }
+    let mut auditor = Auditor {
+        repository: &service.repository,
+        routes: &service.routes,
+        queries: &service.queries,
+        redis,
+        keyspace: &keyspace,
+    };
+    let mut ticks = time::interval(pause);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut walk = Walk::from_anywhere(&keyspace);
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        match step(&mut auditor, &mut walk).await {
+            Ok(()) => failing = false,
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "the audit can't ask Redis; it keeps trying");
+                }
+            }
+        }
+    }
+}
+
+async fn step(auditor: &mut Auditor<'_>, walk: &mut Walk) -> redis::RedisResult<()> {
+    if walk.has_ended() {
+        *walk = Walk::from_anywhere(auditor.keyspace);
+    }
+    if let Some(name) = walk.next(&mut auditor.redis).await? {
+        auditor.audit(&name).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_read_as_people_write_it() {
+        let pause = |text: &str| text.parse::<Rate>().map(Rate::pause);
+        assert_eq!(pause("20"), Ok(Some(Duration::from_millis(50))));
+        assert_eq!(pause("20/s"), Ok(Some(Duration::from_millis(50))));
+        assert_eq!(pause("0.5"), Ok(Some(Duration::from_secs(2))));
+        assert_eq!(pause("0"), Ok(None));
+        for nonsense in ["", "-1", "often", "NaN", "inf", "1e9", "1e-9"] {
+            assert_eq!(pause(nonsense), Err(InvalidRate), "{nonsense}");
+        }
+    }
+}
