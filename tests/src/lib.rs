@@ -5,6 +5,8 @@
 //! - [`stack`]: everything for one test, with its own database, Redis and ports;
 //! - [`demo`]: everything for `make demo`, with data that stays.
 //!
+//! [`consistency`] puts a load on them and judges every answer, in fair weather and in foul.
+//!
 //! ```text
 //! stack ─┐            ┌─► postgres ─┐
 //!        ├─► erp ─────┤   redis     ├─► process ─► spawner (nothing outlives us)
@@ -18,6 +20,7 @@
     reason = "a test that can't go on ends by panicking; the demo returns its errors"
 )]
 
+pub mod consistency;
 pub mod demo;
 pub mod edge;
 pub mod erp;
@@ -31,5 +34,6 @@ pub mod redis;
 pub mod server;
 pub mod spawner;
 pub mod stack;
+pub mod tcp_relay;
 pub mod tools;
 pub mod wait;
