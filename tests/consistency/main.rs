@@ -8,6 +8,7 @@
     reason = "a test ends by panicking"
 )]
 
+mod chaos;
 mod judge;
 mod load;
 mod skipped;

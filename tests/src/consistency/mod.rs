@@ -35,6 +35,7 @@
 //! "yes" lies the moment that it became visible; the judge gives every answer the benefit of that
 //! doubt, which is a few milliseconds, and of no other.
 
+pub mod chaos;
 pub mod faults;
 pub mod history;
 pub mod judge;

@@ -139,6 +139,11 @@ impl Run {
         self.shared.reads.load(Ordering::Relaxed)
     }
 
+    /// How many answers said nothing so far.
+    pub fn refused(&self) -> u64 {
+        self.shared.log.with(|log| log.refusals.values().sum())
+    }
+
     /// Waits until so many reads were answered.
     pub async fn until_reads(&self, reads: u64) {
         while self.reads() < reads {
