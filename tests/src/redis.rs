@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use redis::{Client, IntoConnectionInfo as _, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, aio::MultiplexedConnection};
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
@@ -131,13 +131,16 @@ impl Redis {
         &mut self.process
     }
 
-    /// A connection.
+    /// A connection, more patient than the client's own half a second.
     ///
     /// # Errors
     /// The server is not there.
     pub async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let patient = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(START))
+            .set_response_timeout(Some(START));
         Client::open(self.url().into_connection_info()?)?
-            .get_multiplexed_async_connection()
+            .get_multiplexed_async_connection_with_config(&patient)
             .await
     }
 

@@ -4,7 +4,9 @@
 //! list it, and say what it does to the [`World`].
 
 use std::{
+    collections::HashSet,
     fmt,
+    mem::discriminant,
     time::{Duration, Instant},
 };
 
@@ -164,6 +166,16 @@ impl Storm {
         }
     }
 
+    /// How many kinds of faults there were.
+    pub fn kinds(&self) -> usize {
+        let kinds: HashSet<_> = self
+            .struck
+            .iter()
+            .map(|struck| discriminant(&struck.fault))
+            .collect();
+        kinds.len()
+    }
+
     /// Brings the next fault over the world, heals it, and leaves the world alone for a while.
     ///
     /// # Errors
@@ -209,14 +221,11 @@ impl Storm {
             Fault::RedisBusy => {
                 let mut connection = redis.connect().await?;
                 let seconds = Duration::from_millis(self.chance.between(100, 2_000));
-                // The client's own patience may end earlier than the sleep.
-                let _: redis::RedisResult<()> = redis::cmd("DEBUG")
+                let () = redis::cmd("DEBUG")
                     .arg("SLEEP")
                     .arg(seconds.as_secs_f64())
                     .query_async(&mut connection)
-                    .await;
-                // Until it answers again.
-                world.region.redis.save().await?;
+                    .await?;
             }
             Fault::RedisFlushed => {
                 let mut connection = redis.connect().await?;

@@ -129,8 +129,10 @@ pub struct Log {
     pub commands: Vec<Command>,
     /// When each transaction was known to be committed, in µs, by tag: whoever wrote was told.
     pub known_by: HashMap<i64, i64>,
-    /// Answers that say nothing about rows, by status; 0 is a connection that broke off.
-    pub refusals: BTreeMap<u16, u64>,
+    /// Reads whose answers say nothing about rows, by status; 0 is a connection that broke off.
+    pub refused_reads: BTreeMap<u16, u64>,
+    /// Commands that were not done, or perhaps, likewise.
+    pub refused_commands: BTreeMap<u16, u64>,
     /// Answers that no server should give, in words.
     pub oddities: Vec<String>,
     places: HashMap<(u16, Option<Bytes>), u32>,

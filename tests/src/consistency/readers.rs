@@ -189,7 +189,7 @@ impl Reader {
     fn refused(&self, status: u16) {
         self.shared
             .log
-            .with(|log| *log.refusals.entry(status).or_default() += 1);
+            .with(|log| *log.refused_reads.entry(status).or_default() += 1);
     }
 }
 

@@ -31,26 +31,33 @@ pub struct Report {
     pub commands: usize,
     /// How many of them with their invalidation applied.
     pub applied: usize,
-    /// Answers that say nothing, by status; 0 is a connection that broke off.
-    pub refusals: BTreeMap<u16, u64>,
+    /// Reads that were refused, by status; 0 is a connection that broke off.
+    pub refused_reads: BTreeMap<u16, u64>,
+    /// Commands that were refused, likewise.
+    pub refused_commands: BTreeMap<u16, u64>,
     /// Answers that no server should give.
     pub oddities: Vec<String>,
 }
 
 impl Report {
-    /// How many answers said nothing.
+    /// How many reads and commands were refused.
     pub fn refused(&self) -> u64 {
-        self.refusals.values().sum()
+        let (reads, commands) = (&self.refused_reads, &self.refused_commands);
+        reads.values().chain(commands.values()).sum()
     }
 
-    /// Fails unless every promise was kept and nothing odd was answered.
+    /// Whether every promise was kept and nothing odd was answered.
+    pub fn is_kept(&self) -> bool {
+        self.judgement.violations() == 0 && self.oddities.is_empty()
+    }
+
+    /// Fails unless [`Report::is_kept`].
     ///
     /// # Panics
     /// The message has the first few violations.
     #[track_caller]
     pub fn assert_kept(&self) {
-        let kept = self.judgement.violations() == 0 && self.oddities.is_empty();
-        assert!(kept, "promises were broken\n{self}");
+        assert!(self.is_kept(), "promises were broken\n{self}");
     }
 }
 
@@ -65,11 +72,6 @@ impl fmt::Display for Report {
             .iter()
             .map(|(outcome, reads)| format!("{} {reads}", outcome.name()))
             .collect();
-        let refused: Vec<_> = self
-            .refusals
-            .iter()
-            .map(|(status, times)| format!("{status}: {times}"))
-            .collect();
         writeln!(
             f,
             "  {judged} reads judged in {:.1} s, {share} % hits; seed {}",
@@ -79,14 +81,11 @@ impl fmt::Display for Report {
         writeln!(f, "  outcomes: {}", by_outcome.join(", "))?;
         writeln!(
             f,
-            "  304s: {}; distinct answers: {}; no answer: {}",
+            "  304s: {}; distinct answers: {}; refused reads: {}; refused commands: {}",
             self.judgement.revalidated,
             self.judgement.answers,
-            if refused.is_empty() {
-                "none".to_owned()
-            } else {
-                refused.join(", ")
-            }
+            by_status(&self.refused_reads),
+            by_status(&self.refused_commands)
         )?;
         writeln!(
             f,
@@ -113,6 +112,21 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+fn by_status(refused: &BTreeMap<u16, u64>) -> String {
+    if refused.is_empty() {
+        return "none".to_owned();
+    }
+    let name = |status: &u16| match status {
+        0 => "broke off".to_owned(),
+        status => status.to_string(),
+    };
+    let each: Vec<_> = refused
+        .iter()
+        .map(|(status, times)| format!("{times} × {}", name(status)))
+        .collect();
+    each.join(", ")
 }
 
 /// Says something at once, also from a test whose output is kept back.

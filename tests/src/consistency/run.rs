@@ -139,9 +139,9 @@ impl Run {
         self.shared.reads.load(Ordering::Relaxed)
     }
 
-    /// How many answers said nothing so far.
+    /// How many reads were refused so far.
     pub fn refused(&self) -> u64 {
-        self.shared.log.with(|log| log.refusals.values().sum())
+        self.shared.log.with(|log| log.refused_reads.values().sum())
     }
 
     /// Waits until so many reads were answered.
@@ -187,7 +187,8 @@ fn report(seed: u64, lasted: Duration, history: &History, log: &Log, shared: &Sh
         versions: history.versions(),
         commands: log.commands.len(),
         applied: log.commands.iter().filter(|it| it.applied).count(),
-        refusals: log.refusals.clone(),
+        refused_reads: log.refused_reads.clone(),
+        refused_commands: log.refused_commands.clone(),
         oddities: log.oddities.clone(),
     }
 }

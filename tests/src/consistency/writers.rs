@@ -262,7 +262,7 @@ impl Commander {
     fn refused(&self, status: u16) {
         self.shared
             .log
-            .with(|log| *log.refusals.entry(status).or_default() += 1);
+            .with(|log| *log.refused_commands.entry(status).or_default() += 1);
     }
 }
 
