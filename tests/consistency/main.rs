@@ -9,6 +9,7 @@
 )]
 
 mod chaos;
+mod failover;
 mod judge;
 mod load;
 mod skipped;
