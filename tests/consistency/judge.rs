@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidemark_tests::consistency::{
     history::{Change, History, Visible},
     judge::{Judge, Judgement, Promise},
-    log::{Command, Log, Outcome, Read, Reason},
+    log::{Command, HOME, Log, Outcome, Read, Reason},
     moments::Moments,
     observer::{Look, Sightings, Transaction},
     workload::{Object, Question, Table},
@@ -74,6 +74,7 @@ fn hit_at(start: i64) -> Read {
         end: start + MS,
         as_of: Some(start / MS),
         at_least: None,
+        region: HOME,
         question: 0,
         answer: 0,
         outcome: Outcome::Hit,
@@ -214,6 +215,12 @@ fn i3_a_command_that_is_applied_is_seen_from_then_on() {
         ..command
     };
     assert_broken(&judge(OLD, read(answered), pending), &[]);
+    // Another region may not have heard of it yet.
+    let elsewhere = Read {
+        region: HOME + 1,
+        ..read(answered)
+    };
+    assert_broken(&judge(OLD, elsewhere, command), &[]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::{
     world::{Network, World},
 };
 use crate::{
-    redis::Snapshot,
+    redis::{Redis, Snapshot},
     tcp_relay::{TcpRelay, Weather},
 };
 
@@ -71,9 +71,9 @@ pub enum Fault {
 /// A way through the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Path {
-    /// From the edge to Redis.
-    EdgeToRedis,
-    /// From the edge to the origin.
+    /// From a region's edge to its Redis.
+    EdgeToRedis(usize),
+    /// From the edges to the origin.
     EdgeToOrigin,
     /// From both origins to Redis.
     OriginsToRedis,
@@ -82,28 +82,30 @@ pub enum Path {
 }
 
 impl Path {
-    fn any(chance: &mut Chance) -> Self {
+    fn any(chance: &mut Chance, regions: usize) -> Self {
         match chance.below(8) {
-            0 | 1 => Self::EdgeToRedis,
+            0 | 1 => Self::EdgeToRedis(chance.below(regions)),
             2 | 3 => Self::EdgeToOrigin,
             4 | 5 => Self::OriginsToRedis,
             one => Self::OriginToPostgres(one % 2),
         }
     }
 
-    fn of(self, network: &Network) -> &TcpRelay {
-        match self {
-            Self::EdgeToRedis => &network.edge_to_redis,
-            Self::EdgeToOrigin => &network.edge_to_origin,
-            Self::OriginsToRedis => &network.origins_to_redis,
-            Self::OriginToPostgres(number) => &network.origins_to_postgres[number],
-        }
+    fn of(self, world: &World) -> anyhow::Result<&TcpRelay> {
+        let network = network(world)?;
+        let relay = match self {
+            Self::EdgeToRedis(region) => world.regions[region].edge_to_redis.as_ref(),
+            Self::EdgeToOrigin => Some(&network.edge_to_origin),
+            Self::OriginsToRedis => Some(&network.origins_to_redis),
+            Self::OriginToPostgres(number) => network.origins_to_postgres.get(number),
+        };
+        relay.with_context(|| format!("this world has no {self:?}"))
     }
 }
 
 impl Fault {
     /// Every kind of fault, in an order of chance: whoever goes through them meets each one.
-    pub fn shuffled(chance: &mut Chance) -> Vec<Self> {
+    pub fn shuffled(chance: &mut Chance, regions: usize) -> Vec<Self> {
         let mut all = vec![
             Self::RedisLost,
             Self::RedisSetBack,
@@ -116,10 +118,10 @@ impl Fault {
             Self::OriginFrozen,
             Self::LeaderDeposed,
             Self::TwoLeaders,
-            Self::PathCut(Path::any(chance)),
-            Self::PathSlow(Path::any(chance)),
-            Self::PathSilent(Path::any(chance)),
-            Self::PathClosed(Path::any(chance)),
+            Self::PathCut(Path::any(chance, regions)),
+            Self::PathSlow(Path::any(chance, regions)),
+            Self::PathSilent(Path::any(chance, regions)),
+            Self::PathClosed(Path::any(chance, regions)),
         ];
         for place in (1..all.len()).rev() {
             all.swap(place, chance.below(place + 1));
@@ -145,12 +147,20 @@ pub struct Struck {
     pub healed: i64,
 }
 
+/// What a region's Redis held some time ago.
+#[derive(Debug)]
+struct Saved {
+    region: usize,
+    snapshot: Snapshot,
+    since: Instant,
+}
+
 /// Brings faults over a world, and heals them.
 #[derive(Debug)]
 pub struct Storm {
     chance: Chance,
     coming: Vec<Fault>,
-    saved: Option<(Snapshot, Instant)>,
+    saved: Option<Saved>,
     /// What there was so far.
     pub struck: Vec<Struck>,
 }
@@ -182,10 +192,16 @@ impl Storm {
     /// A server does not come back.
     pub async fn strike(&mut self, world: &mut World) -> anyhow::Result<Fault> {
         if self.saved.is_none() {
-            self.saved = Some((world.region.redis.save().await?, Instant::now()));
+            let region = self.chance.below(world.regions.len());
+            let snapshot = world.regions[region].redis.save().await?;
+            self.saved = Some(Saved {
+                region,
+                snapshot,
+                since: Instant::now(),
+            });
         }
         if self.coming.is_empty() {
-            self.coming = Fault::shuffled(&mut self.chance);
+            self.coming = Fault::shuffled(&mut self.chance, world.regions.len());
         }
         let fault = self.coming.pop().context("there are kinds of faults")?;
         let began = now_us();
@@ -201,7 +217,8 @@ impl Storm {
     }
 
     async fn bring(&mut self, fault: Fault, world: &mut World) -> anyhow::Result<()> {
-        let redis = &mut world.region.redis;
+        let region = self.chance.below(world.regions.len());
+        let redis = &mut world.regions[region].redis;
         match fault {
             Fault::RedisLost => {
                 redis.process().kill();
@@ -209,9 +226,10 @@ impl Storm {
                 redis.restart().await?;
             }
             Fault::RedisSetBack => {
-                let (snapshot, since) = self.saved.take().context("there is a snapshot")?;
-                time::sleep(OLD.saturating_sub(since.elapsed())).await;
-                redis.crash_back_to(&snapshot).await?;
+                let saved = self.saved.take().context("there is a snapshot")?;
+                time::sleep(OLD.saturating_sub(saved.since.elapsed())).await;
+                let redis = &mut world.regions[saved.region].redis;
+                redis.crash_back_to(&saved.snapshot).await?;
             }
             Fault::RedisFrozen => {
                 redis.process().signal(Signal::STOP);
@@ -231,7 +249,7 @@ impl Storm {
                 let mut connection = redis.connect().await?;
                 let () = redis::cmd("FLUSHALL").query_async(&mut connection).await?;
             }
-            Fault::RedisEvicts => self.evict(world).await?,
+            Fault::RedisEvicts => self.evict(&world.regions[region].redis).await?,
             Fault::PostgresCrashed => {
                 world.postgres.process().signal(Signal::QUIT);
                 world.postgres.process().ended(END).await?;
@@ -260,7 +278,7 @@ impl Storm {
             }
             Fault::PathCut(path) => {
                 for _ in 0..self.chance.one_of(4) {
-                    path.of(network(world)?).cut();
+                    path.of(world)?.cut();
                     self.pause(0, 200).await;
                 }
             }
@@ -280,15 +298,15 @@ impl Storm {
         weather: Weather,
         world: &mut World,
     ) -> anyhow::Result<()> {
-        path.of(network(world)?).weather(weather);
+        path.of(world)?.weather(weather);
         self.pause(200, 2_500).await;
-        path.of(network(world)?).weather(Weather::Fair);
+        path.of(world)?.weather(Weather::Fair);
         Ok(())
     }
 
     /// Removes half of all keys, a few times.
-    async fn evict(&mut self, world: &World) -> anyhow::Result<()> {
-        let mut connection = world.region.redis.connect().await?;
+    async fn evict(&mut self, redis: &Redis) -> anyhow::Result<()> {
+        let mut connection = redis.connect().await?;
         for _ in 0..5 {
             let keys: Vec<String> = redis::cmd("KEYS")
                 .arg("*")

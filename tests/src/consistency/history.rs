@@ -194,6 +194,24 @@ impl Version {
     }
 }
 
+/// Where a row was (nowhere, or somewhere) at every moment between two, if that is certain: the
+/// common case, and quickly told.
+pub fn certain_place(
+    row: &[Version],
+    least: Option<usize>,
+    (from, to): (i64, i64),
+) -> Option<Option<i64>> {
+    let next = row.partition_point(|version| version.visible.at <= from);
+    let stays = row
+        .get(next)
+        .is_none_or(|version| version.visible.not_at >= to);
+    let settled = least.is_none_or(|least| least < next);
+    (stays && settled).then(|| {
+        let current = next.checked_sub(1).map(|current| &row[current]);
+        current.and_then(|version| version.change.place)
+    })
+}
+
 /// When a row can have been in a state that `accept` takes (nowhere, or somewhere), as far as that
 /// matters between two moments, and not before the version in the place `least`.
 pub fn moments_of(

@@ -8,8 +8,8 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    history::{History, moments_of},
-    log::{Command, Log, Outcome, Read},
+    history::{History, certain_place, moments_of},
+    log::{Command, HOME, Log, Outcome, Read},
     moments::{BEGINNING, Moments},
     workload::{Belonging, Object, Part, Question, Table},
 };
@@ -219,7 +219,10 @@ impl<'a> Judge<'a> {
         let applied = self
             .applied
             .partition_point(|&(answered, _)| answered <= read.start);
-        let applied = applied.checked_sub(1).map(|last| self.applied[last].1);
+        let applied = applied
+            .checked_sub(1)
+            .filter(|_| read.region == HOME)
+            .map(|last| self.applied[last].1);
         let at_least = read
             .at_least
             .map(|at_least| (at_least * 1_000).min(read.start));
@@ -273,8 +276,12 @@ impl<'a> Judge<'a> {
                 return moments;
             };
             for (object, row) in self.history.rows(part.table) {
-                if part.rows.include(object.id) && !items.iter().any(|it| it.object == object) {
+                if part.rows.include(object.id) && find(items, object).is_none() {
                     let least = at_least.get(&object).copied();
+                    let certain = certain_place(row, least, span);
+                    if certain.is_some_and(|place| !belongs(part, items, place)) {
+                        continue;
+                    }
                     let absent = moments_of(row, least, span, |place| !belongs(part, items, place));
                     moments = moments.and(&absent);
                 }
@@ -308,9 +315,6 @@ impl<'a> Judge<'a> {
         };
         if !part.rows.include(object.id) || !belongs(part, items, Some(place)) {
             return Err(format!("{name} does not belong here"));
-        }
-        if items.iter().filter(|it| it.object == object).count() > 1 {
-            return Err(format!("{name} is there twice"));
         }
         let Some((found, successor)) = self.history.version(version) else {
             let why = match self.history.transaction(tag) {
@@ -354,11 +358,12 @@ impl<'a> Judge<'a> {
             |until| format!("it last was before {}", age(until)),
         );
         format!(
-            "{}: {} ({}{}), asked at {}, answered {} later, as of {as_of}{applied}; {last}\n      {why}",
+            "{}: {} ({}{}, region {}), asked at {}, answered {} later, as of {as_of}{applied}; {last}\n      {why}",
             promise.name(),
             question.path(),
             read.outcome.name(),
             if read.revalidated { ", 304" } else { "" },
+            read.region,
             read.start,
             age(read.end),
         )
@@ -404,7 +409,7 @@ impl<'a> Judge<'a> {
         }
         for part in &known.parts {
             for (object, row) in self.history.rows(part.table) {
-                if !part.rows.include(object.id) || items.iter().any(|it| it.object == object) {
+                if !part.rows.include(object.id) || find(items, object).is_some() {
                     continue;
                 }
                 let least = at_least.get(&object).copied();
@@ -439,7 +444,7 @@ fn belongs(part: &Part, items: &[Item], place: Option<i64>) -> bool {
         (Some(place), Belonging::In(here)) => place == here,
         (Some(place), Belonging::Under(table)) => {
             let above = Object { table, id: place };
-            items.iter().any(|item| item.object == above)
+            find(items, above).is_some()
         }
     }
 }
@@ -469,7 +474,17 @@ fn read_items(body: &[u8], parts: &[Part]) -> Result<Vec<Item>, String> {
             items.push(item.ok_or_else(|| format!("no row: {row}"))?);
         }
     }
-    Ok(items)
+    items.sort_unstable_by_key(|item| item.object);
+    match items.windows(2).find(|two| two[0].object == two[1].object) {
+        Some(two) => Err(format!("{} is there twice", name_of(two[0].object))),
+        None => Ok(items),
+    }
+}
+
+/// The row among those that an answer shows, which are in order.
+fn find(items: &[Item], object: Object) -> Option<&Item> {
+    let place = items.binary_search_by_key(&object, |item| item.object);
+    items.get(place.ok()?)
 }
 
 fn name_of(object: Object) -> String {

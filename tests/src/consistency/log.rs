@@ -8,6 +8,9 @@ use std::{
 
 use bytes::Bytes;
 
+/// The region of the origins: where a command's invalidation is `applied`.
+pub const HOME: u8 = 0;
+
 /// One answered read.
 #[derive(Clone, Copy, Debug)]
 pub struct Read {
@@ -19,6 +22,8 @@ pub struct Read {
     pub as_of: Option<i64>,
     /// `Tidemark-At-Least`, in ms, if the request had it.
     pub at_least: Option<i64>,
+    /// The region whose edge was asked.
+    pub region: u8,
     /// The place of the question in the list of all.
     pub question: u16,
     /// The place of the answer in the list of all.

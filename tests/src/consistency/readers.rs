@@ -68,6 +68,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Reader {
     shared: Arc<Shared>,
+    region: u8,
     line: Line,
     chance: Chance,
     /// The validators that it has, by question.
@@ -75,10 +76,11 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader at an edge.
-    pub fn new(shared: Arc<Shared>, edge: &str, chance: Chance) -> Self {
+    /// A reader at the edge of a region.
+    pub fn new(shared: Arc<Shared>, region: u8, edge: &str, chance: Chance) -> Self {
         Self {
             shared,
+            region,
             line: Line::to(edge),
             chance,
             validators: HashMap::new(),
@@ -165,6 +167,7 @@ impl Reader {
                 end: asked.end,
                 as_of: text(&head.headers, "tidemark-as-of").parse().ok(),
                 at_least: asked.at_least,
+                region: self.region,
                 question: asked.question,
                 answer,
                 outcome,

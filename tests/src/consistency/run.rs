@@ -13,7 +13,7 @@ use super::{
     history::History,
     judge::Judge,
     line::Line,
-    log::Log,
+    log::{HOME, Log},
     observer::Observer,
     plan::Moves,
     random::Chance,
@@ -95,7 +95,8 @@ impl Run {
         let observer = Observer::start(world.database()).await?;
         let mut streams = 0..;
         let mut chance = || Chance::new(load.seed, streams.next().unwrap_or(0));
-        let edge = world.region.edge.url();
+        let edges: Vec<(u8, &str)> = (HOME..).zip(world.edges()).collect();
+        let (home, home_edge) = edges[0];
         let mut workers = JoinSet::new();
         for _ in 0..load.sql_writers {
             let writer = SqlWriter {
@@ -111,14 +112,15 @@ impl Run {
             let commander = Commander {
                 shared: shared.clone(),
                 origin: Line::to(&world.commands()),
-                reader: Reader::new(shared.clone(), edge, chance()),
+                reader: Reader::new(shared.clone(), home, home_edge, chance()),
                 chance: chance(),
                 longest_pause_ms: load.longest_pause_ms,
             };
             workers.spawn(commander.run());
         }
-        for _ in 0..load.readers {
-            workers.spawn(Reader::new(shared.clone(), edge, chance()).run());
+        let in_turn = edges.iter().cycle();
+        for (_, &(region, edge)) in (0..load.readers).zip(in_turn) {
+            workers.spawn(Reader::new(shared.clone(), region, edge, chance()).run());
         }
         Ok(Self {
             shared,

@@ -1,4 +1,4 @@
-//! The servers of a consistency test: one PostgreSQL, its origins, and a region with Redis and edge.
+//! The servers of a consistency test: one PostgreSQL, its origins, and regions of Redis and edge.
 //!
 //! Direct wiring is for speed. Relayed wiring has two origins, one of which waits to lead, and a
 //! [`TcpRelay`] on every path, so that the network can fail as well. (Both origins reach Redis by the
@@ -36,8 +36,8 @@ pub enum Wiring {
 /// Everything that runs. Its fields are in the order in which they are ended.
 #[derive(Debug)]
 pub struct World {
-    /// The region.
-    pub region: Region,
+    /// The regions; the first one is the origins' own.
+    pub regions: Vec<Region>,
     /// The origins; edges ask the one that [`Network::edge_to_origin`] leads to.
     pub origins: Vec<Origin>,
     /// The database's server.
@@ -47,13 +47,15 @@ pub struct World {
     _folder: TempDir,
 }
 
-/// A region: a Redis and an edge.
+/// A region: a Redis and an edge. (And, once there is one, what brings the relay's news there.)
 #[derive(Debug)]
 pub struct Region {
     /// The edge.
     pub edge: Server,
     /// Its Redis.
     pub redis: Redis,
+    /// From the edge to its Redis, where that can fail.
+    pub edge_to_redis: Option<TcpRelay>,
 }
 
 /// An origin, which can be started again as it was.
@@ -68,11 +70,9 @@ pub struct Origin {
 /// Every path that can fail.
 #[derive(Debug)]
 pub struct Network {
-    /// From the edge to its Redis.
-    pub edge_to_redis: TcpRelay,
-    /// From the edge, and from whoever sends commands, to one of the origins.
+    /// From the edges, and from whoever sends commands, to one of the origins.
     pub edge_to_origin: TcpRelay,
-    /// From the origins to the region's Redis.
+    /// From the origins to the Redis of their region.
     pub origins_to_redis: TcpRelay,
     /// From each origin to PostgreSQL.
     pub origins_to_postgres: Vec<TcpRelay>,
@@ -111,9 +111,9 @@ impl World {
             Wiring::Relayed => Some(Network::between(&redis, &postgres, &listen).await?),
         };
         let origins = start_origins(path, &postgres, &redis, network.as_ref(), &listen).await?;
-        let edge = region_edge(path, &redis, network.as_ref(), &origins[0]).await?;
+        let region = Region::start(path, redis, network.as_ref(), &origins[0]).await?;
         Ok(Self {
-            region: Region { edge, redis },
+            regions: vec![region],
             origins,
             postgres,
             network,
@@ -124,6 +124,11 @@ impl World {
     /// How to connect to the database.
     pub fn database(&self) -> PgConnectOptions {
         self.postgres.options(DATABASE)
+    }
+
+    /// The regions' edges.
+    pub fn edges(&self) -> impl Iterator<Item = &str> {
+        self.regions.iter().map(|region| region.edge.url())
     }
 
     /// Where commands go: the path that the edge takes to the origin.
@@ -147,7 +152,6 @@ impl Network {
             origins_to_postgres.push(TcpRelay::to(local(postgres.port())).await?);
         }
         Ok(Self {
-            edge_to_redis: TcpRelay::to(redis).await?,
             edge_to_origin: TcpRelay::to(origins[0]).await?,
             origins_to_redis: TcpRelay::to(redis).await?,
             origins_to_postgres,
@@ -192,29 +196,39 @@ async fn start_origins(
     Ok(origins)
 }
 
-async fn region_edge(
-    folder: &Path,
-    redis: &Redis,
-    network: Option<&Network>,
-    origin: &Origin,
-) -> anyhow::Result<Server> {
-    let (redis_url, origin_url) = match network {
-        None => (redis.url(), origin.server.url().to_owned()),
-        Some(network) => (
-            through(&redis.url(), redis.config().port, &network.edge_to_redis),
-            format!("http://{}", network.edge_to_origin.address()),
-        ),
-    };
-    start_edge(&EdgeConfig {
-        runner: Runner::Host,
-        manifest: write_manifest(folder)?,
-        listen: local(0),
-        variables: vec![("redis_url", redis_url), ("origin_url", origin_url)],
-        cache: edge_cache()?,
-        log: folder.join("edge.log"),
-        lease: None,
-    })
-    .await
+impl Region {
+    async fn start(
+        folder: &Path,
+        redis: Redis,
+        network: Option<&Network>,
+        origin: &Origin,
+    ) -> anyhow::Result<Self> {
+        let port = redis.config().port;
+        let (edge_to_redis, redis_url, origin_url) = match network {
+            None => (None, redis.url(), origin.server.url().to_owned()),
+            Some(network) => {
+                let relay = TcpRelay::to(local(port)).await?;
+                let redis_url = through(&redis.url(), port, &relay);
+                let origin_url = format!("http://{}", network.edge_to_origin.address());
+                (Some(relay), redis_url, origin_url)
+            }
+        };
+        let edge = start_edge(&EdgeConfig {
+            runner: Runner::Host,
+            manifest: write_manifest(folder)?,
+            listen: local(0),
+            variables: vec![("redis_url", redis_url), ("origin_url", origin_url)],
+            cache: edge_cache()?,
+            log: folder.join("edge.log"),
+            lease: None,
+        })
+        .await?;
+        Ok(Self {
+            edge,
+            redis,
+            edge_to_redis,
+        })
+    }
 }
 
 /// A URL that takes the way through a relay.
