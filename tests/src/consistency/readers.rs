@@ -16,7 +16,7 @@ use tokio::time;
 
 use super::{
     line::Line,
-    log::{Outcome, Read, SharedLog},
+    log::{Outcome, Read, Reason, SharedLog},
     now_us,
     random::{Chance, Zipf},
     workload::Question,
@@ -162,10 +162,16 @@ impl Reader {
                     return None;
                 }
             };
+            let as_of = text(&head.headers, "tidemark-as-of").parse().ok();
+            let nameless = outcome == Outcome::Forwarded(Reason::Unknown);
+            if nameless || (as_of.is_none() && status != StatusCode::NOT_FOUND) {
+                let (path, headers) = (question.path(), &head.headers);
+                log.oddities.push(format!("{path}: {status} {headers:?}"));
+            }
             log.reads.push(Read {
                 start: asked.start,
                 end: asked.end,
-                as_of: text(&head.headers, "tidemark-as-of").parse().ok(),
+                as_of,
                 at_least: asked.at_least,
                 region: self.region,
                 question: asked.question,

@@ -277,6 +277,7 @@ pub const CATALOG: OwnCatalog = OwnCatalog {
     ],
 };
 
+/// The ttls are short, so that entries expire, and with them stamps that nobody renews.
 const TOML: &str = r#"
     [query.registers]
     path   = "/group/{group}/registers"
@@ -285,6 +286,7 @@ const TOML: &str = r#"
     shape  = "json"
     reads  = ["registers"]
     scope  = "group:{group}"
+    ttl    = "3s"
 
     [query.register]
     path   = "/register/{id}"
@@ -293,6 +295,7 @@ const TOML: &str = r#"
     shape  = "json"
     reads  = ["registers"]
     scope  = "register:{id}"
+    ttl    = "4s"
 
     [query.tree]
     path   = "/group/{group}/tree"
@@ -301,12 +304,14 @@ const TOML: &str = r#"
     shape  = "json"
     reads  = ["parents", "children"]
     scope  = "group:{group}"
+    ttl    = "2s"
 
     [query.notices]
     path   = "/notices"
     sql    = "notices.sql"
     shape  = "json"
     reads  = ["notices"]
+    ttl    = "4s"
 
     [query.overview]
     path   = "/group/{group}/overview"
@@ -316,6 +321,7 @@ const TOML: &str = r#"
     reads  = ["registers", "parents", "children", "notices"]
     scope  = "group:{group}"
     max_staleness = "3s"
+    ttl    = "4s"
 
     [query.exact]
     path   = "/group/{group}/exact"
