@@ -6,16 +6,24 @@ EDGE_PORT ?= 3000
 ORIGIN_PORT ?= 3001
 RUNNER ?= host
 
+# For `make soak` and `make chaos`. (Bash has a SECONDS of its own, so the shell's does not count.)
+READS ?= 1000000
+ifneq ($(origin SECONDS),command line)
+SECONDS := 600
+endif
+SEED_OPTION := $(if $(SEED),--seed $(SEED))
+
 DEMO_DIR := .tidemark
 WASM := --package tidemark-edge --target wasm32-wasip2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo clean-demo test lint
+.PHONY: help setup build demo clean-demo test soak chaos lint
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'make demo takes EDGE_PORT=3000 ORIGIN_PORT=3001 SIZE=demo|full RUNNER=host|spin.'
+	@echo 'make soak takes READS=1000000 SEED=…, make chaos SECONDS=600 SEED=….'
 
 setup: ## Install what is missing: Redis, PostgreSQL, the wasm target.
 	@ops/setup
@@ -38,6 +46,12 @@ clean-demo: ## Remove the demo's data.
 # End-to-end tests mostly wait, so there are more of them at a time than a small machine has cores.
 test: build ## Run all tests; the last summary is that of the end-to-end tests.
 	RUST_TEST_THREADS=4 cargo test --workspace --tests
+
+soak: build ## Judge a million reads; Ctrl-C judges what there is.
+	@exec cargo run --quiet --bin tidemark-soak -- soak --reads $(READS) $(SEED_OPTION)
+
+chaos: build ## The same while servers and network fail, for ten minutes.
+	@exec cargo run --quiet --bin tidemark-soak -- chaos --seconds $(SECONDS) $(SEED_OPTION)
 
 lint: setup ## Check format and lints.
 	cargo fmt --all --check

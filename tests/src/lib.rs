@@ -6,6 +6,7 @@
 //! - [`demo`]: everything for `make demo`, with data that stays.
 //!
 //! [`site`] is what benchmarks measure: a running demo, or one of their own.
+//! [`consistency`] puts a load on them and judges every answer, in fair weather and in foul.
 //!
 //! ```text
 //! stack ─┐            ┌─► postgres ─┐
@@ -20,6 +21,7 @@
     reason = "a test that can't go on ends by panicking; the demo returns its errors"
 )]
 
+pub mod consistency;
 pub mod demo;
 pub mod edge;
 pub mod erp;
@@ -34,5 +36,6 @@ pub mod server;
 pub mod site;
 pub mod spawner;
 pub mod stack;
+pub mod tcp_relay;
 pub mod tools;
 pub mod wait;

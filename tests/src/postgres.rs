@@ -34,6 +34,8 @@ pub enum Durability {
     Durable,
     /// For tests, whose data nobody misses: much faster.
     Throwaway,
+    /// For tests that crash the server, but not the machine: what anybody has seen committed stays.
+    SurvivesCrash,
 }
 
 /// A running server.
@@ -198,7 +200,8 @@ impl Postgres {
         connection.close().await
     }
 
-    fn options(&self, database: &str) -> PgConnectOptions {
+    /// How to connect to one of its databases.
+    pub fn options(&self, database: &str) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
             .host("127.0.0.1")
             .port(self.port)
@@ -229,16 +232,19 @@ fn settings(port: u16, durability: Durability) -> Vec<String> {
         // Who, where, from which process: tests count statements by it.
         "log_line_prefix=%m [%p] %a@%d ".to_owned(),
     ];
-    if durability == Durability::Throwaway {
+    if durability != Durability::Durable {
         for setting in [
             "fsync=off",
-            "synchronous_commit=off",
             "full_page_writes=off",
             "max_connections=400",
             "max_wal_size=4GB",
         ] {
             settings.push(setting.to_owned());
         }
+    }
+    if durability == Durability::Throwaway {
+        // A crash may lose commits that others have seen already.
+        settings.push("synchronous_commit=off".to_owned());
     }
     settings
 }

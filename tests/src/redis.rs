@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use redis::{Client, IntoConnectionInfo as _, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, aio::MultiplexedConnection};
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
@@ -23,6 +23,9 @@ use crate::{
 
 const START: Duration = Duration::from_secs(20);
 
+/// What Redis loads when it starts.
+const DUMP: &str = "dump.rdb";
+
 /// A running server.
 #[derive(Debug)]
 pub struct Redis {
@@ -33,7 +36,7 @@ pub struct Redis {
 /// What to start.
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
-    /// For its log; it stores nothing.
+    /// For its log, and for what [`Redis::save`] stores; by itself it stores nothing.
     pub folder: PathBuf,
     /// The port on 127.0.0.1.
     pub port: u16,
@@ -41,6 +44,8 @@ pub struct RedisConfig {
     pub password: Option<String>,
     /// The file by which a later run finds it, should it be left behind.
     pub lease: Option<PathBuf>,
+    /// Settings beyond those of `ops/redis.conf`.
+    pub settings: Vec<(&'static str, &'static str)>,
 }
 
 impl RedisConfig {
@@ -51,6 +56,7 @@ impl RedisConfig {
             port: port::free(),
             password: None,
             lease: None,
+            settings: Vec::new(),
         }
     }
 
@@ -68,6 +74,12 @@ impl RedisConfig {
     }
 }
 
+/// What a server held at some moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    path: PathBuf,
+}
+
 impl Redis {
     /// Starts it.
     ///
@@ -82,6 +94,9 @@ impl Redis {
             .arg(tools::repository().join("ops/redis.conf"))
             .args(["--port", &config.port.to_string(), "--dir"])
             .arg(&config.folder);
+        for (name, value) in &config.settings {
+            command.args([&format!("--{name}"), *value]);
+        }
         if let Some(password) = &config.password {
             command.args(["--requirepass", password]);
         }
@@ -116,13 +131,16 @@ impl Redis {
         &mut self.process
     }
 
-    /// A connection.
+    /// A connection, more patient than the client's own half a second.
     ///
     /// # Errors
     /// The server is not there.
     pub async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let patient = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(START))
+            .set_response_timeout(Some(START));
         Client::open(self.url().into_connection_info()?)?
-            .get_multiplexed_async_connection()
+            .get_multiplexed_async_connection_with_config(&patient)
             .await
     }
 
@@ -133,6 +151,33 @@ impl Redis {
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.process.stop();
         *self = Self::start(self.config.clone()).await?;
+        Ok(())
+    }
+
+    /// Keeps everything that it holds now, for [`Redis::crash_back_to`].
+    ///
+    /// # Errors
+    /// The server is not there, or can't write.
+    pub async fn save(&self) -> anyhow::Result<Snapshot> {
+        let mut connection = self.connect().await?;
+        let () = redis::cmd("SAVE").query_async(&mut connection).await?;
+        // Under another name: a later start is to be empty again.
+        let path = self.config.folder.join("saved.rdb");
+        fs::rename(self.config.folder.join(DUMP), &path)?;
+        Ok(Snapshot { path })
+    }
+
+    /// Kills it and starts it again on the same port with what it held when that was saved: as
+    /// after a failover to a replica that lagged behind.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn crash_back_to(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
+        self.process.kill();
+        let dump = self.config.folder.join(DUMP);
+        fs::copy(&snapshot.path, &dump)?;
+        *self = Self::start(self.config.clone()).await?;
+        fs::remove_file(&dump)?;
         Ok(())
     }
 }

@@ -211,7 +211,7 @@ impl Setup {
 }
 
 /// The repository's manifest, for a catalog in `folder`.
-fn write_manifest(folder: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn write_manifest(folder: &Path) -> anyhow::Result<PathBuf> {
     let root = tools::repository();
     let mut manifest = fs::read_to_string(root.join("spin.toml"))?;
     let component = root.join("target/wasm32-wasip2/release/tidemark_edge.wasm");
@@ -229,14 +229,14 @@ fn write_manifest(folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Where compiled components stay between test runs: compiling takes seconds.
-fn edge_cache() -> anyhow::Result<PathBuf> {
+pub(crate) fn edge_cache() -> anyhow::Result<PathBuf> {
     let folder = tools::own_folder()?.join("edge-cache");
     fs::create_dir_all(&folder)?;
     Ok(folder)
 }
 
 /// One at a time: the first one compiles the component for all.
-async fn start_edge(config: &EdgeConfig) -> anyhow::Result<Server> {
+pub(crate) async fn start_edge(config: &EdgeConfig) -> anyhow::Result<Server> {
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = TURN.lock().await;
     config.start().await

@@ -1,0 +1,24 @@
+//! The workload on the real stack, in fair weather.
+
+use tidemark_tests::consistency::{
+    report::say,
+    run::{Load, Run, seed},
+    world::{Wiring, World},
+};
+
+/// How many reads are judged.
+const READS: u64 = 30_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_i2_i3_every_answer_keeps_the_promises() {
+    let _turn = crate::turn().await;
+    let world = World::start(Wiring::Direct).await.unwrap();
+    let run = Run::start(&world, Load::of(seed())).await.unwrap();
+    run.until_reads(READS).await;
+    let report = run.judge(&world).await.unwrap();
+    say(format_args!("consistency:\n{report}"));
+    report.assert_kept();
+    assert!(report.judgement.judged() >= READS);
+    assert!(report.judgement.hits() > 0 && report.applied > 0);
+    assert_eq!(report.refused(), 0, "{report}");
+}
