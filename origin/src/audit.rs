@@ -88,10 +88,9 @@ pub enum Skip {
     NotCovered,
 }
 
-impl Skip {
-    /// Its name in log and summary.
-    pub const fn name(self) -> &'static str {
-        match self {
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::NotAnEntry => "not an entry",
             Self::NoTarget => "request too long to be kept",
             Self::OtherQuestion => "no request of this catalog",
@@ -99,25 +98,37 @@ impl Skip {
             Self::NotFresh => "not fresh",
             Self::NoAnswer => "the query did not run",
             Self::NotCovered => "the tidemark stood still",
-        }
-    }
-}
-
-impl fmt::Display for Skip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        })
     }
 }
 
 /// What came of one sample.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Audited {
-    /// The query that it answers; empty where it is no entry of this catalog.
-    pub query: String,
     /// The finding.
     pub finding: Finding,
     /// Why there is none better than [`Finding::Skipped`].
     pub skip: Option<Skip>,
+}
+
+/// What ends a sample before it is judged.
+enum Stop {
+    /// This sample.
+    Skip(Skip),
+    /// Every sample, for now.
+    Redis(redis::RedisError),
+}
+
+impl From<Skip> for Stop {
+    fn from(skip: Skip) -> Self {
+        Self::Skip(skip)
+    }
+}
+
+impl From<redis::RedisError> for Stop {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Redis(error)
+    }
 }
 
 /// What an audit needs.
@@ -160,106 +171,93 @@ impl Auditor<'_> {
     /// # Errors
     /// Redis does not answer. (That the database does not is [`Skip::NoAnswer`].)
     pub async fn audit(&self, name: &str) -> redis::RedisResult<Audited> {
-        let mut query = String::new();
-        let (finding, skip) = match self.judge(name, &mut query).await? {
+        let (query, judged) = match self.find(name).await {
+            Ok(question) => (question.query.name.as_str(), self.judge(&question).await),
+            Err(stop) => ("", Err(stop)),
+        };
+        let (finding, skip) = match judged {
             Ok(finding) => (finding, None),
-            Err(skip) => {
+            Err(Stop::Skip(skip)) => {
                 tracing::debug!(name, %skip, "audit sample skipped");
                 (Finding::Skipped, Some(skip))
             }
+            Err(Stop::Redis(error)) => return Err(error),
         };
-        metrics::count_audit(&query, finding);
-        Ok(Audited {
-            query,
-            finding,
-            skip,
-        })
+        metrics::count_audit(query, finding);
+        Ok(Audited { finding, skip })
     }
 
-    async fn judge(
-        &self,
-        name: &str,
-        query: &mut String,
-    ) -> redis::RedisResult<Result<Finding, Skip>> {
+    /// The question that the entry of this name answers.
+    async fn find(&self, name: &str) -> Result<Question<'_>, Stop> {
         let bytes = self.get(vec![name.to_owned()]).await?.into_iter().next();
-        let question = match self.question(name, bytes.flatten().as_ref()) {
-            Ok(question) => question,
-            Err(skip) => return Ok(Err(skip)),
-        };
-        query.clone_from(&question.query.name);
-
-        let (bytes, observed) = self.observe(&question).await?;
-        if observed
-            .tidemark
-            .is_some_and(|tidemark| tidemark.catalog != self.repository.digest)
-        {
-            return Ok(Err(Skip::OtherCatalog));
-        }
-        let fresh = decide(
-            &question.demand(),
-            bytes.as_ref(),
-            &observed,
-            clock::now_ms(),
-        );
-        let Verdict::Fresh { entry, .. } = fresh else {
-            return Ok(Err(Skip::NotFresh));
-        };
-        let answer = match self.ask(&question).await {
-            Ok(answer) => answer,
-            Err(error) => return Ok(Err(unanswered(&question, &error))),
-        };
-        if answer.as_ref().map(|answer| &answer.body) == Some(&entry.body) {
-            return Ok(Ok(Finding::Equal));
-        }
-        let seen_by_ms = match self.moment_after_all_seen().await {
-            Ok(moment) => moment,
-            Err(error) => return Ok(Err(unanswered(&question, &error))),
-        };
-        let difference = Difference {
-            key: &question.key,
-            scopes: &question.scopes,
-            entry: &entry,
-            seen_by_ms,
-        };
-        match self.explain(&question, &difference).await? {
-            Explanation::Pending => Ok(Err(Skip::NotCovered)),
-            Explanation::Changed => Ok(Ok(Finding::Explained)),
-            Explanation::None => {
-                report(&difference, answer.as_ref());
-                Ok(Ok(Finding::Violation))
-            }
-        }
-    }
-
-    /// The question that an entry answers, if it is one of this catalog's and the entry's own.
-    fn question(&self, name: &str, bytes: Option<&Bytes>) -> Result<Question<'_>, Skip> {
-        let bytes = bytes.ok_or(Skip::NotAnEntry)?;
-        let target = Entry::target_of(bytes).map_err(|_| Skip::NotAnEntry)?;
+        let bytes = bytes.flatten().ok_or(Skip::NotAnEntry)?;
+        let target = Entry::target_of(&bytes).map_err(|_| Skip::NotAnEntry)?;
         let target = std::str::from_utf8(&target).map_err(|_| Skip::NotAnEntry)?;
         if target.is_empty() {
-            return Err(Skip::NoTarget);
+            return Err(Skip::NoTarget.into());
         }
+        let question = self.question(target).ok_or(Skip::OtherQuestion)?;
+        // Nobody reads an entry under a name that is not its own.
+        if self.keyspace.entry(&question.key) != name {
+            return Err(Skip::OtherQuestion.into());
+        }
+        Ok(question)
+    }
+
+    /// A target's question, if it is one of this catalog's.
+    fn question(&self, target: &str) -> Option<Question<'_>> {
         let (path, query_string) = target.split_once('?').unwrap_or((target, ""));
         let catalog = &self.repository.catalog;
         let route = self
             .routes
             .route(catalog, &Method::GET, path, query_string)
-            .map_err(|_| Skip::OtherQuestion)?;
+            .ok()?;
         let Endpoint::Query(query) = route.endpoint else {
-            return Err(Skip::OtherQuestion);
+            return None;
         };
-        let params = Params::from_target(&query.params, &route.path_args, query_string)
-            .map_err(|_| Skip::OtherQuestion)?;
-        let key = Key::of(query, &params);
-        if self.keyspace.entry(&key) != name {
-            return Err(Skip::OtherQuestion);
-        }
-        Ok(Question {
+        let params = Params::from_target(&query.params, &route.path_args, query_string).ok()?;
+        Some(Question {
+            key: Key::of(query, &params),
             scopes: query.scopes(&params),
             query,
             params,
-            key,
         })
+    }
+
+    async fn judge(&self, question: &Question<'_>) -> Result<Finding, Stop> {
+        let (bytes, observed) = self.observe(question).await?;
+        let catalog = observed.tidemark.map(|tidemark| tidemark.catalog);
+        if catalog.is_some_and(|catalog| catalog != self.repository.digest) {
+            return Err(Skip::OtherCatalog.into());
+        }
+        let now_ms = clock::now_ms();
+        let fresh = decide(&question.demand(), bytes.as_ref(), &observed, now_ms);
+        let Verdict::Fresh { entry, .. } = fresh else {
+            return Err(Skip::NotFresh.into());
+        };
+        let unanswered = |error: sqlx::Error| {
+            let query = &question.query.name;
+            tracing::debug!(%error, query, "the audit's query did not run");
+            Skip::NoAnswer
+        };
+        let answer = self.ask(question).await.map_err(unanswered)?;
+        if answer.as_ref().map(|answer| &answer.body) == Some(&entry.body) {
+            return Ok(Finding::Equal);
+        }
+        let difference = Difference {
+            key: &question.key,
+            scopes: &question.scopes,
+            entry: &entry,
+            seen_by_ms: self.moment_after_all_seen().await.map_err(unanswered)?,
+        };
+        match self.explain(question, &difference).await? {
+            Explanation::Pending => Err(Skip::NotCovered.into()),
+            Explanation::Changed => Ok(Finding::Explained),
+            Explanation::None => {
+                report(&difference, answer.as_ref());
+                Ok(Finding::Violation)
+            }
+        }
     }
 
     /// The database's answer.
@@ -323,11 +321,6 @@ impl Auditor<'_> {
             .map(|value| value.map(Bytes::from))
             .collect())
     }
-}
-
-fn unanswered(question: &Question<'_>, error: &sqlx::Error) -> Skip {
-    tracing::debug!(%error, query = question.query.name, "the audit's query did not run");
-    Skip::NoAnswer
 }
 
 fn report(difference: &Difference<'_>, answer: Option<&Answer>) {

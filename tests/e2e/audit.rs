@@ -1,6 +1,7 @@
 //! The audit: it finds what went past the triggers, and nothing else.
 
 use std::{
+    fs,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use sqlx::Connection as _;
+use tempfile::TempDir;
 use tidemark_tests::{
     http::Client,
     stack::{OwnCatalog, Stack},
@@ -239,6 +241,26 @@ async fn what_can_t_be_judged_is_skipped_with_its_reason() {
     assert!(ran.stdout.contains("1 not fresh"), "{ran:?}");
 }
 
+#[tokio::test]
+async fn with_another_catalog_than_the_relay_s_nothing_is_judged() {
+    let stack = Stack::with().catalog(gate::CATALOG).start().await;
+    stack.hit("/quick/7").await;
+    let folder = TempDir::new().unwrap();
+    gate::CATALOG.write(folder.path()).unwrap();
+    let sql = "SELECT value || '!' AS value FROM items WHERE id = :id";
+    fs::write(folder.path().join("quick.sql"), sql).unwrap();
+    let mut config = stack.origin_config.clone();
+    config.catalog = folder.path().to_owned();
+    let ran = spawn_blocking(move || origin(&config, &["audit"]))
+        .await
+        .unwrap();
+    assert!(ran.success, "{ran:?}");
+    assert!(
+        ran.stdout.contains("1 the relay has another catalog"),
+        "{ran:?}"
+    );
+}
+
 /// A line of `/metrics`: the count of a query's findings.
 async fn samples(stack: &Stack, query: &str, result: &str) -> Option<u64> {
     let metrics = stack.ask("/metrics").await;
@@ -277,7 +299,7 @@ async fn serve_audits_as_it_goes_and_counts() {
         |count| *count > Some(0),
     )
     .await;
-    let log = std::fs::read_to_string(stack.origin.log()).unwrap();
+    let log = fs::read_to_string(stack.origin.log()).unwrap();
     assert!(log.contains("ERROR") && log.contains("audit"), "{log}");
     assert!(!log.contains("Whisper"), "{log}");
 }

@@ -42,11 +42,12 @@ pub(super) fn members<'a>(
 /// and answers end up in logs.
 fn reason(error: &serde_json::Error) -> String {
     let what = match error.classify() {
+        Category::Data => return "it is something else".to_owned(),
         Category::Eof => "it ends too early",
-        Category::Data => "it is something else",
         Category::Syntax | Category::Io => "it is not JSON",
     };
-    format!("{what}, at line {} column {}", error.line(), error.column())
+    let (line, column) = (error.line(), error.column());
+    format!("{what}, at line {line} column {column}")
 }
 
 /// The canonical value of one member; `null` counts as left out.

@@ -190,13 +190,10 @@ fn a_body_is_checked_member_by_member() {
 
     for (body, expected) in [
         ("", "parameter \"customer\" is missing: int is required"),
-        (
-            "[]",
-            "the body must be a JSON object: it is something else, at line 1 column 0",
-        ),
+        ("[]", "the body must be a JSON object: it is something else"),
         (
             "{",
-            "the body must be a JSON object: EOF while parsing an object at line 1 column 1",
+            "the body must be a JSON object: it ends too early, at line 1 column 1",
         ),
         (
             r#"{"org":1}"#,
@@ -242,18 +239,12 @@ fn a_body_is_checked_member_by_member() {
 /// What a client is told ends up in its logs, and its body may be nobody's business.
 #[test]
 fn no_detail_repeats_what_a_body_holds() {
-    let specs = ParamSpecs::from([
-        ("amount".to_owned(), spec("decimal")),
-        ("day".to_owned(), spec("date")),
-        ("name".to_owned(), spec("text(3)")),
-        (
-            "items".to_owned(),
-            ParamSpec {
-                kind: ParamType::Records(ParamSpecs::from([("n".to_owned(), spec("int"))])),
-                fallback: Fallback::Absent,
-            },
-        ),
-    ]);
+    let mut specs = specs(&[("amount", "decimal"), ("day", "date"), ("name", "text(3)")]);
+    let items = ParamSpec {
+        kind: ParamType::Records(self::specs(&[("n", "int")])),
+        fallback: Fallback::Absent,
+    };
+    specs.insert("items".to_owned(), items);
     for body in [
         r#""secret""#,
         r#"["secret"]"#,
