@@ -24,6 +24,7 @@ mod joining;
 mod limits;
 mod members;
 mod origin_loss;
+mod outbox;
 mod partitions;
 mod reads;
 mod redis_loss;
