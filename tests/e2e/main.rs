@@ -26,6 +26,7 @@ mod limits;
 mod lost_commits;
 mod members;
 mod origin_loss;
+mod outbox;
 mod partitions;
 mod reads;
 mod redis_loss;

@@ -23,7 +23,7 @@ END $$;
 CREATE TABLE IF NOT EXISTS tidemark.outbox (
     xact    xid8   NOT NULL DEFAULT pg_current_xact_id(),
     id      bigint GENERATED ALWAYS AS IDENTITY,
-    kind    "char" NOT NULL CHECK (kind IN ('t', 'f', 'm', 'p', 's')),
+    kind    "char" NOT NULL, -- no CHECK: each statement of a writer would parse it anew
     name    text   NOT NULL,
     members text[] NOT NULL DEFAULT '{}',
     -- By transaction first: the relay looks only at those that may have committed since it last

@@ -50,7 +50,7 @@ pub(super) async fn links(
 impl Planned {
     /// Whether an installation of this digest is in place: its triggers are where they have to be
     /// (they stay with a table that is renamed), fire whatever `session_replication_role` says, and
-    /// cover all tables that share rows. One statement, a fraction of a millisecond.
+    /// cover all tables that share rows. One statement.
     pub(super) async fn is_in_place(
         &self,
         connection: &mut PgConnection,
@@ -61,11 +61,17 @@ impl Planned {
             "SELECT coalesce((SELECT digest = $2 FROM tidemark.installed), false)
                AND ({LINKS}) = $3
                AND cardinality($4::text[]) = (
-                 SELECT count(*) FROM unnest($4::text[], $5::text[]) AS planned (relation, name)
-                 JOIN pg_catalog.pg_trigger t
-                   ON t.tgrelid = to_regclass(planned.relation) AND t.tgname = planned.name::name
-                 JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
-                 WHERE p.pronamespace = 'tidemark'::regnamespace AND t.tgenabled = 'A')"
+                 WITH planned AS MATERIALIZED (
+                   SELECT to_regclass(relation)::oid AS relation, name::name AS name
+                   FROM unnest($4::text[], $5::text[]) AS planned (relation, name)
+                 )
+                 -- OFFSET keeps it one look-up for each, however many partitions there are.
+                 SELECT count(*) FROM planned CROSS JOIN LATERAL (
+                   SELECT FROM pg_catalog.pg_trigger t
+                   JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+                   WHERE t.tgrelid = planned.relation AND t.tgname = planned.name
+                     AND p.pronamespace = 'tidemark'::regnamespace AND t.tgenabled = 'A' OFFSET 0
+                 ) AS firing)"
         )))
         .bind(&self.tables)
         .bind(digest.to_string())
