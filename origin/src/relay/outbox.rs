@@ -105,3 +105,15 @@ pub(super) async fn next_term(database: &mut PgConnection) -> Result<i64, sqlx::
         .fetch_one(database)
         .await
 }
+
+/// The number of a leadership that comes after a term which this database may not have given out.
+pub(super) async fn next_term_after(
+    database: &mut PgConnection,
+    term: i64,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query("SELECT setval('tidemark.term', $1)")
+        .bind(term)
+        .execute(&mut *database)
+        .await?;
+    next_term(database).await
+}
