@@ -5,7 +5,10 @@
 //! POST ─► http::write ─► command (one transaction) ─► tide (applied?) ─► JSON
 //!                              │ triggers (capture)         ▲
 //!                              ▼                            │
-//!                           outbox ─► relay ─► Redis: stamps, tidemark, event
+//!                 purge ─► outbox ─► relay ─► Redis: stamps, tidemark, event
+//!                                               │ events
+//!                                               ▼
+//!                                            manager ─► another region's Redis
 //! ```
 //!
 //! [`Origin::build`] binds and connects, [`Origin::run`] serves until it is told to stop; the
@@ -21,6 +24,8 @@ pub mod cli;
 pub mod command;
 pub mod database;
 pub mod http;
+pub mod manager;
+pub mod purge;
 pub mod relay;
 pub mod repository;
 pub mod shutdown;

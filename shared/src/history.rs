@@ -53,7 +53,7 @@ pub enum Doubt {
     OtherEpoch,
     /// It has missed changes, or has fallen back to a state before them.
     Behind,
-    /// It holds the tidemark of a term that this database has not given out.
+    /// It holds the tidemark of an event that was not made from this database.
     Foreign,
 }
 
@@ -87,10 +87,11 @@ pub fn continued(
     examined(recorded, found, held, last_change).ok()
 }
 
-/// As [`continued`], for a relay that holds the leadership in this `term`, and with the reason.
+/// As [`continued`], for a relay that holds the leadership and has not yet made the event `next`, and
+/// with the reason.
 ///
-/// While it does, no later term can have been given out by its database. So a held tidemark of a later
-/// term is of another history: the database was restored, or two databases share this Redis.
+/// While it leads, no later event can have been made from its database. So a held tidemark that names
+/// one is of another history: the database was restored, or two databases share this Redis.
 ///
 /// # Errors
 /// Why a new epoch has to begin.
@@ -99,9 +100,10 @@ pub fn resumed(
     found: &Ground,
     held: Option<&Tidemark>,
     last_change: EventId,
-    term: i64,
+    next: EventId,
 ) -> Result<Epoch, Doubt> {
-    if is_fenced(held, term) {
+    let later = held.is_some_and(|held| held.event >= next);
+    if later || is_fenced(held, next.term) {
         return Err(Doubt::Foreign);
     }
     examined(recorded, found, held, last_change)
@@ -267,18 +269,20 @@ mod tests {
     }
 
     #[test]
-    fn i4_a_term_of_the_future_is_foreign_whatever_else_fits() {
+    fn i4_an_event_of_the_future_is_foreign_whatever_else_fits() {
         let held = tidemark(id(3, 1));
-        let resumed = |term| resumed(Some(&record()), &ground(), Some(&held), id(2, 7), term);
-        assert_eq!(resumed(3), Ok(Epoch::new(1)));
-        assert_eq!(resumed(2), Err(Doubt::Foreign));
+        let resumed = |next| resumed(Some(&record()), &ground(), Some(&held), id(2, 7), next);
+        assert_eq!(resumed(id(4, 1)), Ok(Epoch::new(1)));
+        assert_eq!(resumed(id(3, 2)), Ok(Epoch::new(1)));
+        assert_eq!(resumed(id(3, 1)), Err(Doubt::Foreign));
+        assert_eq!(resumed(id(2, 99)), Err(Doubt::Foreign));
     }
 
     #[test]
     fn each_doubt_says_what_it_is() {
         let held = tidemark(id(2, 7));
         let doubt = |record: Option<&Record>, found: &Ground, held: Option<&Tidemark>, last| {
-            resumed(record, found, held, last, 2).unwrap_err()
+            resumed(record, found, held, last, id(2, 9)).unwrap_err()
         };
         let known = record();
         let known = Some(&known);

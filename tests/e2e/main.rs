@@ -23,6 +23,7 @@ mod limits;
 mod origin_loss;
 mod reads;
 mod redis_loss;
+mod regions;
 mod relay;
 mod round_trips;
 mod secrets;

@@ -148,14 +148,11 @@ impl Fleet {
         let slot = &mut self.slots[back.place];
         let held = back.found.tidemark().map_or(0, |held| held.as_of);
         let region = slot.target.to_string();
-        match (doubt, slot.back_off.is_quiet()) {
-            (Some(doubt), true) => {
+        match doubt {
+            Some(doubt) => {
                 tracing::info!(region, %epoch, doubt = doubt.name(), "a new epoch begins");
             }
-            (None, true) => tracing::info!(region, %epoch, "the epoch goes on"),
-            (doubt, false) => {
-                tracing::debug!(region, %epoch, doubt = doubt.map(Doubt::name), "region is back");
-            }
+            None => tracing::info!(region, %epoch, "the epoch goes on"),
         }
         slot.joined = Some(Joined {
             region: Region::new(&slot.target, back.found),

@@ -191,7 +191,7 @@ impl<'a> Leadership<'a> {
             &found,
             held,
             self.last_change,
-            self.term(),
+            self.next,
         );
         let (epoch, doubt) = match resumed {
             Ok(epoch) => (epoch, None),

@@ -134,6 +134,12 @@ impl Region {
         self.held.tidemark.as_ref()
     }
 
+    /// Looks again at what it holds.
+    pub(crate) async fn look(&mut self) -> Result<(), RegionError> {
+        self.held = Held::read(&mut self.redis, &self.keyspace).await?;
+        Ok(())
+    }
+
     /// Stamps the event's scopes, writes the tidemark that it stands for and publishes it, all or
     /// nothing. `upstream` is the epoch of the Redis that the event comes from, if not this one.
     ///
