@@ -63,8 +63,7 @@ impl RedisArgs {
         let mut places = BTreeSet::new();
         for url in &self.redis {
             let client = client(url)?;
-            let info = client.get_connection_info();
-            let place = format!("{}/{}", info.addr(), info.redis_settings().db());
+            let place = place(&client);
             if !places.insert(place.clone()) {
                 bail!("--redis names {place} twice; name each Redis once");
             }
@@ -115,4 +114,10 @@ pub(super) fn client(url: &str) -> anyhow::Result<redis::Client> {
     redis::Client::open(url).map_err(|_| {
         anyhow::anyhow!("the Redis URL can't be read; write redis://user:password@host:6379/0")
     })
+}
+
+/// Where a Redis is, without credentials.
+pub(super) fn place(client: &redis::Client) -> String {
+    let info = client.get_connection_info();
+    format!("{}/{}", info.addr(), info.redis_settings().db())
 }

@@ -111,7 +111,8 @@ impl Manager {
         let found = in_time(self.to.connect()).await?;
         let mut region = Region::new(&self.to, found);
         loop {
-            let event = unapplied.insert(feed.next(unapplied.take()).await);
+            let next = feed.next(unapplied.take()).await;
+            let event = unapplied.insert(next);
             in_time(self.apply(&mut region, event)).await?;
             *unapplied = None;
             *back_off = BackOff::default();
