@@ -55,7 +55,10 @@ pub enum PurgeError {
         known: Vec<String>,
     },
     /// No query has such a scope.
-    #[error("no query has a scope of the family {name:?}; there are: {}", list(known))]
+    #[error(
+        "no query has a scope of the family {name:?}; there are: {}",
+        list(known)
+    )]
     UnknownFamily {
         /// What was named.
         name: String,
@@ -154,9 +157,7 @@ impl Target {
         match self {
             Self::All => true,
             Self::Family(family) => entry.family() == Some(family),
-            Self::Member { family, id } => {
-                entry.namespace == Scope::member(family, id).to_string()
-            }
+            Self::Member { family, id } => entry.namespace == Scope::member(family, id).to_string(),
             Self::Table(_) => catalog.queries.get(entry.view).is_some_and(|query| {
                 self.touched(catalog).iter().any(|touched| match touched {
                     Touched::Table(table) => query.whole_tables.contains(table),

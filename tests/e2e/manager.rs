@@ -109,7 +109,10 @@ async fn i1_a_change_reaches_the_far_region() {
     assert_ne!(before, "Far away");
     assert_eq!(regions.tidemark().await.epoch, held.epoch);
     let answer = regions.read(&dashboard(42)).await;
-    assert!(answer.cache_status().contains("detail=changed"), "{answer:?}");
+    assert!(
+        answer.cache_status().contains("detail=changed"),
+        "{answer:?}"
+    );
     assert_eq!(name(&answer), "Far away");
     assert_eq!(name(&regions.hit(&dashboard(42)).await), "Far away");
 
@@ -134,7 +137,10 @@ async fn i2_without_its_manager_a_region_stops_serving_within_the_promise() {
     )
     .await;
     let took = killed.elapsed();
-    println!("last hit {} ms after the manager was killed", took.as_millis());
+    println!(
+        "last hit {} ms after the manager was killed",
+        took.as_millis()
+    );
     assert!(took < Duration::from_millis(2_500), "{took:?}");
 
     // Nothing has changed meanwhile: it goes on where it was, and everything cached is good again.
@@ -171,11 +177,8 @@ async fn i4_lost_events_are_never_stale_answers_and_lost_heartbeats_cost_nothing
     let held = regions.tidemark().await;
     // Heartbeats only.
     for _ in 0..5 {
-        let killed: i64 = Regions::redis(
-            &regions.stack.redis,
-            &["CLIENT", "KILL", "TYPE", "pubsub"],
-        )
-        .await;
+        let killed: i64 =
+            Regions::redis(&regions.stack.redis, &["CLIENT", "KILL", "TYPE", "pubsub"]).await;
         assert_eq!(killed, 1);
         assert_eq!(regions.tidemark().await.epoch, held.epoch);
     }
@@ -184,11 +187,8 @@ async fn i4_lost_events_are_never_stale_answers_and_lost_heartbeats_cost_nothing
     // Changes, again and again, while the subscription breaks: whatever the far edge proves is true.
     let mut epochs = vec![held.epoch];
     for round in 0..20 {
-        let _: i64 = Regions::redis(
-            &regions.stack.redis,
-            &["CLIENT", "KILL", "TYPE", "pubsub"],
-        )
-        .await;
+        let _: i64 =
+            Regions::redis(&regions.stack.redis, &["CLIENT", "KILL", "TYPE", "pubsub"]).await;
         let new = format!("Round {round}");
         regions.rename(&new).await;
         epochs.push(regions.tidemark().await.epoch);

@@ -18,7 +18,7 @@ use tidemark_tests::{
     wait,
 };
 
-use crate::support::{dashboard, order, orders, read_until};
+use crate::support::{dashboard, order, orders, origin, read_until};
 
 /// A second origin on the same database and Redis.
 async fn second_origin(stack: &Stack) -> Server {
@@ -258,10 +258,81 @@ async fn i4_another_database_under_the_same_cache_begins_a_new_epoch() {
     assert_eq!(name_of(&stack.hit(&dashboard(42)).await), old_name);
 }
 
+/// Waits until the edge no longer believes what is cached.
+async fn is_unproven(stack: &Stack) {
+    read_until(stack, &dashboard(42), "no proof any more", |answer| {
+        answer.cache_status().contains("detail=unproven")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn i2_where_triggers_are_disabled_nothing_is_proven_until_they_are_back() {
+    let stack = Stack::start().await;
+    assert!(orders(&stack.hit(&dashboard(42)).await) > 0);
+    let disabled = Instant::now();
+    stack.sql("ALTER TABLE orders DISABLE TRIGGER USER").await;
+    is_unproven(&stack).await;
+    let took = disabled.elapsed();
+    println!(
+        "last hit {} ms after a trigger was disabled",
+        took.as_millis()
+    );
+    assert!(took < Duration::from_secs(9), "{took:?}");
+    let log = fs::read_to_string(stack.origin.log()).unwrap();
+    assert!(log.contains("run: tidemark-origin install"), "{log}");
+
+    // Nobody records this.
+    let cancel = "UPDATE orders SET status = 'cancelled' WHERE org_id = 42";
+    stack.sql(cancel).await;
+    let installed = origin(&stack.origin_config, &["install"]);
+    assert!(installed.success, "{installed:?}");
+    assert_eq!(orders(&stack.hit(&dashboard(42)).await), 0);
+    let log = fs::read_to_string(stack.origin.log()).unwrap();
+    assert_eq!(
+        log.matches("run: tidemark-origin install").count(),
+        1,
+        "said once"
+    );
+}
+
+#[tokio::test]
+async fn i4_triggers_that_were_enabled_by_hand_again_begin_a_new_epoch() {
+    let stack = Stack::start().await;
+    assert!(orders(&stack.hit(&dashboard(42)).await) > 0);
+    let epoch = stack.settled().await.epoch;
+    stack.sql("ALTER TABLE orders DISABLE TRIGGER USER").await;
+    is_unproven(&stack).await;
+    stack
+        .sql("UPDATE orders SET status = 'cancelled' WHERE org_id = 42")
+        .await;
+    // Everything is as installed, and yet a change went by.
+    stack
+        .sql(
+            "DO $$
+             DECLARE one text;
+             BEGIN
+               FOR one IN SELECT tgname FROM pg_trigger
+                          WHERE tgrelid = 'orders'::regclass AND NOT tgisinternal LOOP
+                 EXECUTE format('ALTER TABLE orders ENABLE ALWAYS TRIGGER %I', one);
+               END LOOP;
+             END $$",
+        )
+        .await;
+    assert_ne!(stack.settled().await.epoch, epoch);
+    assert_eq!(orders(&stack.hit(&dashboard(42)).await), 0);
+}
+
 async fn copy_when_nobody_is_connected(stack: &Stack) -> Database {
     wait::until(
         "the origin's sessions have ended",
-        async || stack.database.copy().await.map_err(|error| format!("{error:#}")),
+        async || {
+            stack
+                .database
+                .copy()
+                .await
+                .map_err(|error| format!("{error:#}"))
+        },
         Result::is_ok,
     )
     .await

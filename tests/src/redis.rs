@@ -212,9 +212,9 @@ impl Monitor {
     /// The server is gone.
     pub async fn commands(&mut self) -> anyhow::Result<Vec<String>> {
         let lines = self.lines().await?;
-        let new = lines.into_iter().filter(|line| {
-            line.client != "lua" && !self.known.iter().any(|known| *known == line.client)
-        });
+        let new = lines
+            .into_iter()
+            .filter(|line| line.client != "lua" && !self.known.contains(&line.client));
         Ok(new.map(|line| line.command).collect())
     }
 

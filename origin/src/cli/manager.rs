@@ -12,7 +12,12 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct ManagerArgs {
     /// The Redis to which a relay writes, as redis://user:password@host:6379/0.
-    #[arg(long, env = "TIDEMARK_FROM", value_name = "URL", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "TIDEMARK_FROM",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     from: String,
     /// The Redis of this region, to which its events are applied.
     #[arg(long, env = "TIDEMARK_TO", value_name = "URL", hide_env_values = true)]

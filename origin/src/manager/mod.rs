@@ -91,7 +91,10 @@ impl Manager {
         let mut back_off = BackOff::default();
         loop {
             time::sleep(back_off.next()).await;
-            let error = match self.apply_all(&mut feed, &mut unapplied, &mut back_off).await {
+            let error = match self
+                .apply_all(&mut feed, &mut unapplied, &mut back_off)
+                .await
+            {
                 Ok(never) => match never {},
                 Err(error) => error,
             };

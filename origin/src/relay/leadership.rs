@@ -15,13 +15,10 @@ use tidemark_shared::{
 use super::{
     RelayConfig, RelayError,
     fleet::{Change, Fleet, Return},
-    ground, outbox,
+    ground, in_time, outbox,
     region::{Target, new_epoch},
 };
-use crate::{
-    capture::CaptureError,
-    tide::TideGauge,
-};
+use crate::{capture::CaptureError, tide::TideGauge};
 
 /// The advisory lock of the leading relay: "tidemark" in ASCII.
 const LEADER_LOCK: i64 = i64::from_be_bytes(*b"tidemark");
@@ -127,21 +124,21 @@ impl<'a> Leadership<'a> {
         self.fleet.has_return().await;
     }
 
-    /// One cycle, see the module above.
+    /// One cycle, see the module above. Each of its steps is bounded, but not their number.
     pub(super) async fn cycle(&mut self) -> Result<Cycle, RelayError> {
         if self.verified.elapsed() >= VERIFY {
-            verify(self.config, &mut self.database).await?;
+            in_time(verify(self.config, &mut self.database)).await?;
             self.verified = Instant::now();
         }
         for back in self.fleet.take_returned() {
-            self.admit(back).await?;
+            in_time(self.admit(back)).await?;
         }
         if self.fleet.is_lost() {
-            // A sign of life, or PostgreSQL would give the leadership to somebody else.
-            self.database.ping().await?;
+            self.sign_of_life().await?;
             return Ok(Cycle::Stranded);
         }
-        let drained = outbox::drain(&mut self.database).await?;
+        let drained = in_time(outbox::drain(&mut self.database)).await?;
+        let mut heard = Instant::now();
         let mut prev = self.last_change;
         let mut parts = parts(&drained.scopes).peekable();
         while let Some(scopes) = parts.next() {
@@ -162,9 +159,14 @@ impl<'a> Leadership<'a> {
             if !scopes.is_empty() {
                 prev = change.id;
             }
+            if heard.elapsed() >= SILENCE / 4 {
+                self.sign_of_life().await?;
+                heard = Instant::now();
+            }
         }
         if !drained.ids.is_empty() {
-            outbox::settle(&mut self.database, &drained.ids, prev).await?;
+            let settled = outbox::settle(&mut self.database, &drained.ids, prev);
+            in_time(settled).await?;
             tracing::debug!(event = %prev, scopes = drained.scopes.len(), "changes applied");
             self.last_change = prev;
         }
@@ -173,6 +175,11 @@ impl<'a> Leadership<'a> {
         } else {
             Cycle::Part
         })
+    }
+
+    /// Without one, PostgreSQL gives the leadership to somebody else.
+    async fn sign_of_life(&mut self) -> Result<(), RelayError> {
+        in_time(self.database.ping()).await
     }
 
     /// Takes a region in that has been connected to: it goes on in its epoch if nothing can have been
@@ -186,13 +193,8 @@ impl<'a> Leadership<'a> {
             catalog: self.config.catalog,
         };
         let held = back.found.tidemark();
-        let resumed = history::resumed(
-            recorded.as_ref(),
-            &found,
-            held,
-            self.last_change,
-            self.next,
-        );
+        let resumed =
+            history::resumed(recorded.as_ref(), &found, held, self.last_change, self.next);
         let (epoch, doubt) = match resumed {
             Ok(epoch) => (epoch, None),
             Err(doubt) => {

@@ -45,8 +45,8 @@ const RETRY: Duration = Duration::from_millis(250);
 /// How often a relay that does not lead looks whether it can.
 const ELECTION: Duration = Duration::from_millis(100);
 
-/// How long a cycle, or a step towards one, may take before its connection to PostgreSQL counts as
-/// dead. (Each region has a much shorter bound of its own.)
+/// How long a step may take before the connection to PostgreSQL counts as dead. (Each region has a much
+/// shorter bound of its own.)
 const STEP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a relay needs.
@@ -151,7 +151,7 @@ impl Relay {
         let mut leadership = in_time(begun).await?;
         let mut leads = false;
         loop {
-            let pause = match in_time(leadership.cycle()).await? {
+            let pause = match leadership.cycle().await? {
                 Cycle::Part => continue,
                 Cycle::Whole => {
                     if !std::mem::replace(&mut leads, true) {
