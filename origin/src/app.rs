@@ -16,7 +16,7 @@ use crate::{
     database::{Database, PoolLimits},
     http::{self, Service},
     metrics::Exposition,
-    relay::{Relay, RelayConfig},
+    relay::{Relay, RelayConfig, Targets},
     repository::{Repository, RepositoryError},
     shutdown::Shutdown,
     tide::{Tide, TideGauge},
@@ -32,9 +32,9 @@ pub struct OriginConfig {
     pub catalog: PathBuf,
     /// The database that is read, written and captured.
     pub database: Database,
-    /// The Redis of this region.
-    pub redis: redis::Client,
-    /// The names in that Redis.
+    /// The Redis of this region, and those of others that its relay writes to.
+    pub redis: Targets,
+    /// The names in each Redis.
     pub keyspace: Keyspace,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
@@ -109,10 +109,9 @@ impl Origin {
         if !findings.is_empty() {
             return Err(OriginError::Unsound(findings));
         }
-        Installation::plan(&mut database, &repository.catalog, &BTreeMap::new())
-            .await?
-            .verify(&mut database)
-            .await?;
+        let installation =
+            Installation::plan(&mut database, &repository.catalog, &BTreeMap::new()).await?;
+        installation.verify(&mut database).await?;
         // The server may already be gone; what matters has been read.
         let _ = database.close().await;
 
@@ -125,6 +124,7 @@ impl Origin {
                 keyspace: config.keyspace.clone(),
                 stamp_ttl: repository.catalog.stamp_ttl(),
                 catalog: repository.digest,
+                installation: Arc::new(installation),
                 poll: config.poll,
             },
             wake.clone(),
@@ -136,7 +136,7 @@ impl Origin {
             queries: config.database.query_pool(&config.query_limits),
             commands: config.database.command_pool(&config.command_limits),
             wake,
-            tide: Tide::new(gauge, &config.redis, &config.keyspace)?,
+            tide: Tide::new(gauge, &config.redis.home, &config.keyspace)?,
             invalidation_wait: config.invalidation_wait,
             request_timeout: config.request_timeout,
             metrics: Exposition::start(),
@@ -155,6 +155,7 @@ impl Origin {
             audit_rate: config.audit_rate,
             redis: config
                 .redis
+                .home
                 .get_connection_manager_lazy(Default::default())?,
             keyspace: config.keyspace,
         })

@@ -5,7 +5,10 @@
 //! POST ─► http::write ─► command (one transaction) ─► tide (applied?) ─► JSON
 //!                              │ triggers (capture)         ▲
 //!                              ▼                            │
-//!                           outbox ─► relay ─► Redis: stamps, tidemark, event
+//!                 purge ─► outbox ─► relay ─► Redis: stamps, tidemark, event
+//!                                               │ events
+//!                                               ▼
+//!                                            manager ─► another region's Redis
 //! ```
 //!
 //! Beside that, [`audit`] holds what is cached against the database, and [`metrics`] counts.
@@ -25,7 +28,9 @@ mod clock;
 pub mod command;
 pub mod database;
 pub mod http;
+pub mod manager;
 pub mod metrics;
+pub mod purge;
 pub mod relay;
 pub mod repository;
 pub mod shutdown;

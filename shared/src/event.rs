@@ -45,6 +45,11 @@ impl FromStr for EventId {
     }
 }
 
+impl Event {
+    /// The most scopes in one event: what is applied in one atomic step has to be short.
+    pub const MAX_SCOPES: usize = 1_000;
+}
+
 /// The text is no `term.seq`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event's id is written term.seq")]
@@ -69,6 +74,9 @@ pub struct Event {
     pub as_of: i64,
     /// The catalog of the relay.
     pub catalog: Digest,
+    /// How long the stamps of this event live, in ms: the catalog's, so that a cache manager needs
+    /// none of its own.
+    pub stamp_ttl_ms: u64,
     /// The scopes that changed since `prev`.
     #[serde(with = "scope_texts")]
     pub scopes: Vec<Scope>,
@@ -119,12 +127,13 @@ mod tests {
             epoch: Epoch::new(0x9f86_d081),
             as_of: 1_763_863_200_123,
             catalog: Digest::of(b"abc"),
+            stamp_ttl_ms: 600_000,
             scopes: vec![Scope::member("org", "42"), Scope::Table("products".into())],
         };
         let json = serde_json::to_string(&event).unwrap();
         assert_eq!(
             json,
-            r#"{"id":"3.18","prev":"3.17","epoch":"000000009f86d081","as_of":1763863200123,"catalog":"ba7816bf8f01cfea414140de5dae2223","scopes":["org:42","products"]}"#
+            r#"{"id":"3.18","prev":"3.17","epoch":"000000009f86d081","as_of":1763863200123,"catalog":"ba7816bf8f01cfea414140de5dae2223","stamp_ttl_ms":600000,"scopes":["org:42","products"]}"#
         );
         assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
     }

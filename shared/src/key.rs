@@ -53,6 +53,22 @@ impl fmt::Display for Key {
     }
 }
 
+/// What the name of an entry tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryName<'a> {
+    /// What is between the braces: the member that identifies it, or the query's name.
+    pub namespace: &'a str,
+    /// The query's name.
+    pub view: &'a str,
+}
+
+impl<'a> EntryName<'a> {
+    /// The family of the member that identifies it, if one does.
+    pub fn family(&self) -> Option<&'a str> {
+        Some(self.namespace.split_once(':')?.0)
+    }
+}
+
 /// All names of one deployment in Redis: everything begins with its prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyspace {
@@ -75,18 +91,31 @@ impl Keyspace {
         format!("{}{key}", self.prefix)
     }
 
-    /// A pattern of Redis (`SCAN … MATCH`) that the names of all entries match, and no stamp's: only
-    /// an entry goes on behind its hash tag.
+    /// Reads the name of an entry; any other name is none.
+    pub fn parse_entry<'a>(&self, name: &'a str) -> Option<EntryName<'a>> {
+        let key = name.strip_prefix(&self.prefix)?.strip_prefix('{')?;
+        let (namespace, rest) = key.split_once("}:")?;
+        let view = rest.split_once(':').map_or(rest, |(view, _)| view);
+        Some(EntryName { namespace, view })
+    }
+
+    /// A glob pattern, as `SCAN … MATCH` takes it, for the names of all entries.
     pub fn entries(&self) -> String {
-        let mut pattern = String::new();
-        for character in self.prefix.chars() {
-            if "*?[]\\^-".contains(character) {
-                pattern.push('\\');
-            }
-            pattern.push(character);
-        }
-        pattern.push_str("{*}:*");
-        pattern
+        self.pattern("*")
+    }
+
+    /// A glob pattern for the names of one member's entries.
+    pub fn entries_of_member(&self, member: &Scope) -> String {
+        self.pattern(&glob_escaped(&member.to_string()))
+    }
+
+    /// A glob pattern for the names of the entries of all members of a family.
+    pub fn entries_of_family(&self, family: &str) -> String {
+        self.pattern(&format!("{}:*", glob_escaped(family)))
+    }
+
+    fn pattern(&self, namespace: &str) -> String {
+        format!("{}{{{namespace}}}:*", glob_escaped(&self.prefix))
     }
 
     /// The name of a scope's stamp, e.g. `tm:{org:42}`.
@@ -103,6 +132,18 @@ impl Keyspace {
     pub fn events(&self) -> String {
         format!("{}events", self.prefix)
     }
+}
+
+/// With a backslash before whatever a glob pattern gives a meaning.
+fn glob_escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
 }
 
 impl Default for Keyspace {
@@ -163,8 +204,44 @@ mod tests {
         assert_ne!(entry, keyspace.stamp(&Scope::Table("products".into())));
         assert_eq!(keyspace.stamp(&Scope::member("org", "42")), "tm:{org:42}");
         assert_eq!(keyspace.tidemark(), "tm:tidemark");
+    }
+
+    #[test]
+    fn entries_are_told_from_other_names() {
+        let keyspace = Keyspace::default();
+        let name = |namespace, view| Some(EntryName { namespace, view });
+        let dashboard = keyspace.entry(&key("dashboard", &[("org", "42")], ""));
+        assert_eq!(
+            keyspace.parse_entry(&dashboard),
+            name("org:42", "dashboard")
+        );
+        assert_eq!(name("org:42", "dashboard").unwrap().family(), Some("org"));
+        let products = keyspace.entry(&key("products", &[], ""));
+        assert_eq!(
+            keyspace.parse_entry(&products),
+            name("products", "products")
+        );
+        assert_eq!(name("products", "products").unwrap().family(), None);
+        let stamp = keyspace.stamp(&Scope::member("org", "42"));
+        for other in [&*keyspace.tidemark(), &stamp, "other:{a}:b", "tm:a:b", ""] {
+            assert_eq!(keyspace.parse_entry(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn patterns_take_names_as_they_are() {
+        let keyspace = Keyspace::new("[a]*?\\:");
+        assert_eq!(
+            keyspace.entries_of_member(&Scope::member("org", "42")),
+            r"\[a\]\*\?\\:{org:42}:*"
+        );
+        let keyspace = Keyspace::default();
         assert_eq!(keyspace.entries(), "tm:{*}:*");
-        assert_eq!(Keyspace::new("a*[b]:").entries(), "a\\*\\[b\\]:{*}:*");
+        assert_eq!(keyspace.entries_of_family("org"), "tm:{org:*}:*");
+        assert_eq!(
+            keyspace.entries_of_member(&Scope::member("user", "*")),
+            "tm:{user:%2A}:*"
+        );
     }
 
     fn query_string(args: &BTreeMap<&str, Option<String>>) -> String {

@@ -14,6 +14,7 @@
 //! - [`history`] says when a new epoch begins, and who may write.
 //! - [`policy`] is a query's promise; [`freshness`] decides whether a cached [`entry`] may be served;
 //!   [`fill`] is the only way to make a new one; [`flight`] says who may share a load.
+//! - [`purge`] is for users who know better: what to invalidate, and which entries that is.
 //! - [`outcome`] and [`problem`] are what the client is told.
 //! - [`audit`] holds cached answers against the database's.
 //!
@@ -40,6 +41,7 @@ pub mod param;
 mod path;
 pub mod policy;
 pub mod problem;
+pub mod purge;
 pub mod route;
 pub mod scope;
 pub mod stamp;

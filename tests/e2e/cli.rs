@@ -22,11 +22,21 @@ fn own(binary: &str, arguments: &[&str]) -> Ran {
 
 #[test]
 fn every_command_explains_itself() {
-    let cases: [(&str, &[&str], &[&str]); 9] = [
+    let cases: [(&str, &[&str], &[&str]); 11] = [
         (
             "tidemark-origin",
             &["--help"],
-            &["serve", "relay", "install", "uninstall", "check", "audit"],
+            &[
+                "serve",
+                "relay",
+                "manager",
+                "purge",
+                "install",
+                "uninstall",
+                "check",
+                "explain",
+                "audit",
+            ],
         ),
         (
             "tidemark-origin",
@@ -48,6 +58,22 @@ fn every_command_explains_itself() {
             "tidemark-origin",
             &["relay", "--help"],
             &["--database-url", "--redis", "--poll-ms"],
+        ),
+        (
+            "tidemark-origin",
+            &["manager", "--help"],
+            &[
+                "--from",
+                "TIDEMARK_FROM",
+                "--to",
+                "TIDEMARK_TO",
+                "--key-prefix",
+            ],
+        ),
+        (
+            "tidemark-origin",
+            &["purge", "--help"],
+            &["--all", "--hard", "--catalog", "--database-url", "--redis"],
         ),
         (
             "tidemark-origin",

@@ -8,8 +8,12 @@ use std::{
 };
 
 use anyhow::Context as _;
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, aio::MultiplexedConnection};
+use redis::{
+    AsyncCommands as _, AsyncConnectionConfig, Client, IntoConnectionInfo as _,
+    aio::MultiplexedConnection,
+};
 use rustix::process::Signal;
+use tidemark_shared::tidemark::Tidemark;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     net::TcpStream,
@@ -144,6 +148,27 @@ impl Redis {
             .await
     }
 
+    /// The tidemark that it holds, if there is one.
+    ///
+    /// # Errors
+    /// The server is not there.
+    pub async fn tidemark(&self) -> redis::RedisResult<Option<Tidemark>> {
+        let mut connection = self.connect().await?;
+        let bytes: Option<Vec<u8>> = connection.get("tm:tidemark").await?;
+        Ok(bytes.and_then(|bytes| Tidemark::parse(&bytes)))
+    }
+
+    /// Listens to the relay's events from now on.
+    ///
+    /// # Errors
+    /// The server is not there.
+    pub async fn events(&self) -> redis::RedisResult<redis::aio::PubSub> {
+        let client = Client::open(self.url().into_connection_info()?)?;
+        let mut events = client.get_async_pubsub().await?;
+        events.subscribe("tm:events").await?;
+        Ok(events)
+    }
+
     /// Starts it again on the same port, empty: as after a crash or a failover that lost all.
     ///
     /// # Errors
@@ -234,12 +259,34 @@ impl Monitor {
     /// # Errors
     /// The server is gone.
     pub async fn commands(&mut self) -> anyhow::Result<Vec<String>> {
+        let lines = self.lines().await?;
+        let new = lines
+            .into_iter()
+            .filter(|line| line.client != "lua" && !self.known.contains(&line.client));
+        Ok(new.map(|line| line.command).collect())
+    }
+
+    /// The term of each tidemark that has been written since the last call, whoever wrote it.
+    ///
+    /// # Errors
+    /// The server is gone.
+    pub async fn tidemark_terms(&mut self) -> anyhow::Result<Vec<i64>> {
+        let lines = self.lines().await?;
+        let term = |line: Line| {
+            let (_, json) = line.command.split_once(r#""SET" "tm:tidemark" ""#)?;
+            let (_, term) = json.split_once(r#"\"term\":"#)?;
+            term.split_once(',')?.0.parse().ok()
+        };
+        Ok(lines.into_iter().filter_map(term).collect())
+    }
+
+    async fn lines(&mut self) -> anyhow::Result<Vec<Line>> {
         const MARKER: &str = "seen up to here";
         let () = redis::cmd("ECHO")
             .arg(MARKER)
             .query_async(&mut self.markers)
             .await?;
-        let mut commands = Vec::new();
+        let mut lines = Vec::new();
         loop {
             let line = self
                 .lines
@@ -247,7 +294,7 @@ impl Monitor {
                 .await?
                 .context("Redis closed the monitor")?;
             if line.contains(MARKER) {
-                return Ok(commands);
+                return Ok(lines);
             }
             // +1763863200.123456 [0 127.0.0.1:40000] "MGET" "tm:tidemark"
             let Some((_, rest)) = line.split_once(" [") else {
@@ -259,9 +306,17 @@ impl Monitor {
             let address = client
                 .split_once(' ')
                 .map_or(client, |(_, address)| address);
-            if address != "lua" && !self.known.iter().any(|known| known == address) {
-                commands.push(command.to_owned());
-            }
+            lines.push(Line {
+                client: address.to_owned(),
+                command: command.to_owned(),
+            });
         }
     }
+}
+
+/// What a monitor saw.
+struct Line {
+    /// The client's address; `lua` where a script ran it.
+    client: String,
+    command: String,
 }

@@ -46,6 +46,8 @@ pub struct Stack {
     pub origin: Server,
     /// How the origin was started.
     pub origin_config: OriginConfig,
+    /// How the edge was started.
+    pub edge_config: EdgeConfig,
     /// This test's Redis.
     pub redis: Redis,
     /// This test's database.
@@ -186,7 +188,7 @@ impl Setup {
             ("origin_url", origin.url().to_owned()),
         ];
         variables.extend(self.edge);
-        let edge = start_edge(&EdgeConfig {
+        let edge_config = EdgeConfig {
             runner: Runner::Host,
             manifest,
             listen: local(0),
@@ -194,10 +196,11 @@ impl Setup {
             cache: edge_cache()?,
             log: path.join("edge.log"),
             lease: None,
-        })
-        .await?;
+        };
+        let edge = start_edge(&edge_config).await?;
         let stack = Stack {
             edge,
+            edge_config,
             origin,
             origin_config,
             redis,
@@ -363,6 +366,53 @@ impl Stack {
         self.redis.connect().await.expect("Redis answers")
     }
 
+    /// Starts one more Redis, to which nobody writes yet; `name` is that of its folder.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn another_redis(&self, name: &str) -> Redis {
+        let mut config = RedisConfig::new(&self._folder.path().join(name));
+        config.password = Some(REDIS_PASSWORD.to_owned());
+        match Redis::start(config).await {
+            Ok(redis) => redis,
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+
+    /// Starts one more edge, on another Redis.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn another_edge(&self, redis: &Redis) -> Server {
+        let mut config = self.edge_config.clone();
+        for (name, value) in &mut config.variables {
+            if *name == "redis_url" {
+                *value = redis.url();
+            }
+        }
+        config.log = self._folder.path().join("another-edge.log");
+        match start_edge(&config).await {
+            Ok(edge) => edge,
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+
+    /// `GET` from another edge.
+    pub async fn read_at(&self, edge: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(edge.url(), Method::GET, path, headers, Bytes::new())
+            .await
+    }
+
+    /// Reads through another edge until the answer comes from its cache.
+    pub async fn hit_at(&self, edge: &Server, path: &str) -> Answer {
+        wait::until(
+            "a hit",
+            async || self.read_at(edge, path, &[]).await,
+            |answer| answer.cache_status() == "tidemark; hit",
+        )
+        .await
+    }
+
     /// The keys in Redis, in order.
     pub async fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.redis(&["KEYS", "*"]).await;
@@ -372,18 +422,26 @@ impl Stack {
 
     /// The tidemark in Redis, if there is one.
     pub async fn tidemark(&self) -> Option<Tidemark> {
-        let bytes: Option<Vec<u8>> = self.redis(&["GET", "tm:tidemark"]).await;
-        bytes.and_then(|bytes| Tidemark::parse(&bytes))
+        self.redis.tidemark().await.expect("Redis answers")
+    }
+
+    /// The database's clock, in ms since the Unix epoch.
+    pub async fn now(&self) -> i64 {
+        self.value("SELECT ceil(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+            .await
     }
 
     /// Waits until everything committed so far has been applied to Redis, and gives that tidemark.
     pub async fn settled(&self) -> Tidemark {
-        let now: i64 = self
-            .value("SELECT ceil(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
-            .await;
+        self.settled_at(&self.redis).await
+    }
+
+    /// Waits until everything committed so far has been applied to another Redis.
+    pub async fn settled_at(&self, redis: &Redis) -> Tidemark {
+        let now = self.now().await;
         let reached = wait::until(
             "all commits are applied",
-            async || self.tidemark().await,
+            async || redis.tidemark().await.ok().flatten(),
             |tidemark| tidemark.is_some_and(|tidemark| tidemark.as_of >= now),
         );
         reached.await.expect("accepted")
@@ -476,6 +534,16 @@ impl Database {
     async fn erp_on_own_server() -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::start().await?);
         let name = shared.create(Some(ERP_INSTALLED)).await?;
+        Ok(Self { name, shared })
+    }
+
+    /// A copy of it as it is now, as a dump and its restoration would make. Nobody may be connected.
+    ///
+    /// # Errors
+    /// PostgreSQL refuses.
+    pub async fn copy(&self) -> anyhow::Result<Self> {
+        let name = self.shared.create(Some(&self.name)).await?;
+        let shared = self.shared.clone();
         Ok(Self { name, shared })
     }
 

@@ -53,13 +53,15 @@ ALTER TABLE tidemark.progress SET (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- The history of each Redis that the relay writes to, to notice when it is no longer the same.
-CREATE TABLE IF NOT EXISTS tidemark.region (
-    name    text PRIMARY KEY,
-    run_id  text NOT NULL,
-    repl_id text NOT NULL,
-    catalog text NOT NULL,
-    epoch   text NOT NULL
+-- What the current epoch of each Redis rests on, to notice when it is no longer the same. What is not
+-- found here only begins a new epoch, so that an earlier layout is not worth keeping.
+DROP TABLE IF EXISTS tidemark.region;
+CREATE TABLE tidemark.region (
+    name     text PRIMARY KEY,
+    redis    text NOT NULL,
+    database text NOT NULL,
+    catalog  text NOT NULL,
+    epoch    text NOT NULL
 );
 
 -- What is installed, to notice when the catalog asks for something else.

@@ -1,13 +1,13 @@
 //! Arguments that several commands take.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use sqlx::{Connection as _, PgConnection};
 use tidemark_shared::key::Keyspace;
 
-use crate::database::Database;
+use crate::{database::Database, relay::Targets};
 
 #[derive(Debug, Args)]
 pub(super) struct CatalogArgs {
@@ -42,36 +42,82 @@ impl DatabaseArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct RedisArgs {
-    /// The Redis of this region, as redis://user:password@host:6379/0.
+    /// The Redis of this region, as redis://user:password@host:6379/0; repeat it, or write commas, for
+    /// those of other regions that the relay writes to.
     #[arg(
         long,
         env = "REDIS_URL",
         value_name = "URL",
         hide_env_values = true,
+        value_delimiter = ',',
         default_value = "redis://127.0.0.1:6379"
     )]
-    pub(super) redis: String,
-    /// What every name in Redis begins with; the edge's key_prefix.
-    #[arg(long, env = "TIDEMARK_KEY_PREFIX", value_name = "PREFIX", default_value = Keyspace::DEFAULT_PREFIX)]
-    pub(super) key_prefix: String,
-    /// The longest pause between two looks at the outbox, in ms.
-    #[arg(long, env = "TIDEMARK_POLL_MS", value_name = "MS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    pub(super) poll_ms: u64,
+    redis: Vec<String>,
+    #[command(flatten)]
+    keyspace: KeyspaceArgs,
 }
 
 impl RedisArgs {
-    pub(super) fn client(&self) -> anyhow::Result<redis::Client> {
-        // The error may repeat the URL, and with it a password.
-        redis::Client::open(self.redis.as_str()).map_err(|_| {
-            anyhow::anyhow!("the Redis URL can't be read; write redis://user:password@host:6379/0")
+    pub(super) fn targets(&self) -> anyhow::Result<Targets> {
+        let mut clients = Vec::with_capacity(self.redis.len());
+        let mut places = BTreeSet::new();
+        for url in &self.redis {
+            let client = client(url)?;
+            let place = place(&client);
+            if !places.insert(place.clone()) {
+                bail!("--redis names {place} twice; name each Redis once");
+            }
+            clients.push(client);
+        }
+        let mut clients = clients.into_iter();
+        let home = clients.next().context("--redis names no Redis")?;
+        Ok(Targets {
+            home,
+            others: clients.collect(),
         })
     }
 
     pub(super) fn keyspace(&self) -> Keyspace {
+        self.keyspace.parse()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeyspaceArgs {
+    /// What every name in Redis begins with; the edge's key_prefix.
+    #[arg(long, env = "TIDEMARK_KEY_PREFIX", value_name = "PREFIX", default_value = Keyspace::DEFAULT_PREFIX)]
+    key_prefix: String,
+}
+
+impl KeyspaceArgs {
+    pub(super) fn parse(&self) -> Keyspace {
         Keyspace::new(&self.key_prefix)
     }
+}
 
-    pub(super) fn poll(&self) -> Duration {
+#[derive(Debug, Args)]
+pub(super) struct PollArgs {
+    /// The longest pause between two looks at the outbox, in ms.
+    #[arg(long, env = "TIDEMARK_POLL_MS", value_name = "MS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    poll_ms: u64,
+}
+
+impl PollArgs {
+    pub(super) fn parse(&self) -> Duration {
         Duration::from_millis(self.poll_ms)
     }
+}
+
+/// The client for a Redis URL.
+pub(super) fn client(url: &str) -> anyhow::Result<redis::Client> {
+    // The error may repeat the URL, and with it a password.
+    redis::Client::open(url).map_err(|_| {
+        anyhow::anyhow!("the Redis URL can't be read; write redis://user:password@host:6379/0")
+    })
+}
+
+/// Where a Redis is, without credentials.
+pub(super) fn place(client: &redis::Client) -> String {
+    let info = client.get_connection_info();
+    format!("{}/{}", info.addr(), info.redis_settings().db())
 }

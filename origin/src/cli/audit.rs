@@ -56,7 +56,8 @@ pub(super) async fn audit(args: AuditArgs) -> anyhow::Result<()> {
     let keyspace = args.redis.keyspace();
     let redis = args
         .redis
-        .client()?
+        .targets()?
+        .home
         .get_connection_manager()
         .await
         .context("cannot connect to Redis; is --redis right?")?;

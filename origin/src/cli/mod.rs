@@ -6,6 +6,8 @@ mod arguments;
 mod audit;
 mod check;
 mod install;
+mod manager;
+mod purge;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +27,10 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Relay invalidations, and nothing else.
     Relay(serve::RelayArgs),
+    /// Apply a relay's events to a Redis that the relay can't reach: another region's.
+    Manager(manager::ManagerArgs),
+    /// Invalidate whatever depends on a table, a member or a family, in every region.
+    Purge(purge::PurgeArgs),
     /// Install the outbox and the triggers; safe to run again.
     Install(install::InstallArgs),
     /// Remove the outbox and the triggers.
@@ -44,6 +50,8 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::serve(args).await,
             Command::Relay(args) => serve::relay(args).await,
+            Command::Manager(args) => manager::manager(args).await,
+            Command::Purge(args) => purge::purge(args).await,
             Command::Install(args) => install::install(args).await,
             Command::Uninstall(args) => install::uninstall(args).await,
             Command::Check(args) => check::check(args).await,

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::sync::Notify;
 
-use super::arguments::{CatalogArgs, DatabaseArgs, RedisArgs};
+use super::arguments::{CatalogArgs, DatabaseArgs, PollArgs, RedisArgs};
 use crate::{
     app::{Origin, OriginConfig},
     audit::Rate,
@@ -26,6 +26,8 @@ pub(super) struct RelayArgs {
     database: DatabaseArgs,
     #[command(flatten)]
     redis: RedisArgs,
+    #[command(flatten)]
+    poll: PollArgs,
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +81,7 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         catalog,
         database,
         redis,
+        poll,
     } = &args.relay;
     let limits = |connections| PoolLimits {
         connections,
@@ -89,12 +92,12 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let origin = Origin::build(OriginConfig {
         catalog: catalog.catalog.clone(),
         database: database.parse()?,
-        redis: redis.client()?,
+        redis: redis.targets()?,
         keyspace: redis.keyspace(),
         listen: args.listen,
         query_limits: limits(args.query_connections),
         command_limits: limits(args.command_connections),
-        poll: redis.poll(),
+        poll: poll.parse(),
         invalidation_wait: Duration::from_millis(args.invalidation_wait_ms),
         request_timeout: Duration::from_millis(args.request_timeout_ms),
         audit_rate: args.audit_rate,
@@ -110,19 +113,19 @@ pub(super) async fn relay(args: RelayArgs) -> anyhow::Result<()> {
     let stop = shutdown::signal().context("cannot listen for signals")?;
     let repository = Repository::load(&args.catalog.catalog)?;
     let mut database = args.database.connect().await?;
-    Installation::plan(&mut database, &repository.catalog, &BTreeMap::new())
-        .await?
-        .verify(&mut database)
-        .await?;
+    let installation =
+        Installation::plan(&mut database, &repository.catalog, &BTreeMap::new()).await?;
+    installation.verify(&mut database).await?;
     drop(database);
     let relay = Relay::new(
         RelayConfig {
             database: args.database.parse()?,
-            redis: args.redis.client()?,
+            redis: args.redis.targets()?,
             keyspace: args.redis.keyspace(),
             stamp_ttl: repository.catalog.stamp_ttl(),
             catalog: repository.digest,
-            poll: args.redis.poll(),
+            installation: Arc::new(installation),
+            poll: args.poll.parse(),
         },
         Arc::new(Notify::new()),
         TideGauge::new(),

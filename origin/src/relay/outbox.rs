@@ -83,9 +83,6 @@ impl Recorded {
             ("f", _) => {
                 scopes.insert(Scope::Family(name));
             }
-            ("s", _) => {
-                scopes.insert(Scope::parse(&name).ok_or(RelayError::Illegible("outbox"))?);
-            }
             ("m" | "p", Some(members)) => {
                 let members = members.iter().flatten();
                 scopes.extend(members.map(|member| Scope::member(family, member)));
@@ -170,31 +167,6 @@ pub(super) async fn settle(
     Ok(())
 }
 
-/// Records scopes as the triggers would, in the connection's own transaction.
-///
-/// # Errors
-/// PostgreSQL refuses; capture may not be installed.
-pub async fn record(database: &mut PgConnection, scopes: &[Scope]) -> Result<(), sqlx::Error> {
-    let (kinds, names): (Vec<_>, Vec<_>) = scopes
-        .iter()
-        .map(|scope| match scope {
-            Scope::Table(table) => ("t", table.clone()),
-            Scope::Family(family) => ("f", family.clone()),
-            // Its id is escaped already, perhaps a digest: not what a row of kind m holds.
-            Scope::Member { .. } => ("s", scope.to_string()),
-        })
-        .unzip();
-    sqlx::query(
-        "INSERT INTO tidemark.outbox (kind, name)
-         SELECT kind::\"char\", name FROM unnest($1::text[], $2::text[]) AS scope (kind, name)",
-    )
-    .bind(kinds)
-    .bind(names)
-    .execute(database)
-    .await?;
-    Ok(())
-}
-
 /// All rows that are visible now, those of the connection's own transaction among them.
 ///
 /// # Errors
@@ -224,4 +196,16 @@ pub(super) async fn next_term(database: &mut PgConnection) -> Result<i64, sqlx::
     sqlx::query_scalar("SELECT nextval('tidemark.term')")
         .fetch_one(database)
         .await
+}
+
+/// The number of a leadership that comes after a term which this database may not have given out.
+pub(super) async fn next_term_after(
+    database: &mut PgConnection,
+    term: i64,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query("SELECT setval('tidemark.term', $1)")
+        .bind(term)
+        .execute(&mut *database)
+        .await?;
+    next_term(database).await
 }

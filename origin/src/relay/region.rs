@@ -1,204 +1,204 @@
-//! One region's Redis, as the relay writes it: stamps, then tidemark, then event.
+//! One region's Redis, as relay and cache manager write it: stamps, tidemark and event in one step.
+//!
+//! Each event is applied by one script, atomically, and only over the very tidemark that this writer
+//! knows. So a Redis that fell back to an older state, also behind a proxy that keeps the connection
+//! open, can't keep a tidemark and lose its stamps; and a relay that has been deposed can't write at
+//! all. Nothing is re-established behind the writer's back: whoever connects again looks first at what
+//! is held, and decides (see [`tidemark_shared::history`]).
 
-use std::time::Duration;
+use std::{fmt, sync::LazyLock};
 
 use redis::{AsyncCommands as _, Script, aio::MultiplexedConnection};
-use sqlx::PgConnection;
 use tidemark_shared::{
-    digest::Digest, epoch::Epoch, event::Event, key::Keyspace, scope::Scope, stamp::Stamp,
-    tidemark::Tidemark,
+    epoch::Epoch, event::Event, key::Keyspace, stamp::Stamp, tidemark::Tidemark,
 };
 
-/// Replaces the tidemark unless one of a higher term is there. An illegible one is replaced.
-const WRITE_TIDEMARK: &str = r"
-local held = redis.call('GET', KEYS[1])
-if held then
-  local legible, tidemark = pcall(cjson.decode, held)
-  if legible and type(tidemark) == 'table' and tonumber(tidemark.term)
-     and tonumber(tidemark.term) > tonumber(ARGV[1]) then
-    return 0
-  end
-end
-redis.call('SET', KEYS[1], ARGV[2])
-return 1
-";
+static APPLY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("apply.lua")));
 
-/// A connection to one unbroken life of a Redis. It is never re-established behind the relay's
-/// back: whoever connects again has to look whether this is still the same Redis.
-pub(super) struct Region {
-    redis: MultiplexedConnection,
+/// A Redis to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    client: redis::Client,
     keyspace: Keyspace,
-    stamp_ttl: Duration,
-    name: String,
-    identity: Identity,
-    epoch: Epoch,
-    write_tidemark: Script,
 }
 
-/// What changes when a Redis restarts (`run_id`) or another one takes its place (`repl_id`).
-#[derive(PartialEq, Eq)]
-struct Identity {
-    run_id: String,
-    repl_id: String,
+impl Target {
+    pub(crate) fn new(client: redis::Client, keyspace: Keyspace) -> Self {
+        Self { client, keyspace }
+    }
+
+    /// Connects, and looks at what is there.
+    pub(crate) async fn connect(&self) -> Result<Found, RegionError> {
+        let mut redis = self.client.get_multiplexed_async_connection().await?;
+        let identity = identify(&mut redis).await?;
+        let held = Held::read(&mut redis, &self.keyspace).await?;
+        Ok(Found {
+            redis,
+            identity,
+            held,
+        })
+    }
+}
+
+/// Where it is, without credentials: address, database and the tidemark's name.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let info = self.client.get_connection_info();
+        let database = info.redis_settings().db();
+        let tidemark = self.keyspace.tidemark();
+        write!(f, "{}/{database} {tidemark}", info.addr())
+    }
+}
+
+/// A connection that has just been made, and what was found at its other end.
+pub(crate) struct Found {
+    redis: MultiplexedConnection,
+    identity: String,
+    held: Held,
+}
+
+impl Found {
+    /// Which life of which server this is: its `run_id` and its replication id.
+    pub(crate) fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// The tidemark that it holds, if there is a legible one.
+    pub(crate) const fn tidemark(&self) -> Option<&Tidemark> {
+        self.held.tidemark.as_ref()
+    }
+}
+
+/// The tidemark of a Redis: the exact bytes, and what they mean.
+struct Held {
+    bytes: Vec<u8>,
+    tidemark: Option<Tidemark>,
+}
+
+impl Held {
+    async fn read(
+        redis: &mut MultiplexedConnection,
+        keyspace: &Keyspace,
+    ) -> Result<Self, RegionError> {
+        let value: redis::RedisResult<Option<Vec<u8>>> = redis.get(keyspace.tidemark()).await;
+        let bytes = match value {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            // As the script sees it: somebody else's value of this name is no tidemark.
+            Err(error) if error.code() == Some("WRONGTYPE") => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self {
+            tidemark: Tidemark::parse(&bytes),
+            bytes,
+        })
+    }
+}
+
+/// A Redis that can be written, and the tidemark that it holds as far as its writer knows.
+pub(crate) struct Region {
+    redis: MultiplexedConnection,
+    keyspace: Keyspace,
+    held: Held,
 }
 
 /// Why a Redis can't be written.
 #[derive(Debug, thiserror::Error)]
-pub enum RegionError {
+pub(crate) enum RegionError {
     /// It does not answer, or refuses.
     #[error(transparent)]
     Redis(#[from] redis::RedisError),
+    /// It does not answer in time.
+    #[error("no answer in time")]
+    Silent,
     /// It does not say who it is.
-    #[error("INFO does not tell {0}; the relay's user needs the command INFO")]
+    #[error("INFO does not tell {0}; the user needs the command INFO")]
     Anonymous(&'static str),
+    /// Its tidemark is not the one that was written last: it was evicted, or this Redis has fallen
+    /// back to an older state, or another writer has been here.
+    #[error("its tidemark is not the one that was written last")]
+    Overtaken,
 }
 
 impl Region {
-    pub(super) async fn connect(
-        client: &redis::Client,
-        keyspace: &Keyspace,
-        stamp_ttl: Duration,
-    ) -> Result<Self, RegionError> {
-        let mut redis = client.get_multiplexed_async_connection().await?;
-        let identity = identify(&mut redis).await?;
-        let info = client.get_connection_info();
-        Ok(Self {
-            redis,
-            name: format!(
-                "{}/{} {}",
-                info.addr(),
-                info.redis_settings().db(),
-                keyspace.tidemark()
-            ),
-            keyspace: keyspace.clone(),
-            stamp_ttl,
-            identity,
-            epoch: new_epoch(),
-            write_tidemark: Script::new(WRITE_TIDEMARK),
-        })
+    /// A region to be written through this connection, in the keyspace of its target.
+    pub(crate) fn new(target: &Target, found: Found) -> Self {
+        Self {
+            redis: found.redis,
+            keyspace: target.keyspace.clone(),
+            held: found.held,
+        }
     }
 
-    /// Stays in the recorded epoch if nothing can have been lost since, else begins a new one:
-    /// the Redis must be the same life of the same server, still hold that epoch's tidemark, and
-    /// the catalog must be the same, since answers of other SQL prove nothing.
-    pub(super) async fn continue_or_begin_epoch(
-        &mut self,
-        database: &mut PgConnection,
-        catalog: &Digest,
-    ) -> Result<(), super::RelayError> {
-        let catalog = catalog.to_string();
-        let recorded: Option<(String, String, String, String)> = sqlx::query_as(
-            "SELECT run_id, repl_id, catalog, epoch FROM tidemark.region WHERE name = $1",
-        )
-        .bind(&self.name)
-        .fetch_optional(&mut *database)
-        .await?;
-        if let Some((run_id, repl_id, recorded_catalog, epoch)) = recorded
-            && self.identity == (Identity { run_id, repl_id })
-            && recorded_catalog == catalog
-            && let Some(epoch) = Epoch::parse(&epoch)
-            && self
-                .tidemark()
-                .await?
-                .is_some_and(|held| held.epoch == epoch)
-        {
-            self.epoch = epoch;
-            return Ok(());
-        }
-        // Recorded before the first tidemark of the epoch, so that no later leader can take an
-        // older record for the current one.
-        sqlx::query(
-            "INSERT INTO tidemark.region (name, run_id, repl_id, catalog, epoch)
-             VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (name) DO UPDATE SET run_id = EXCLUDED.run_id,
-                repl_id = EXCLUDED.repl_id, catalog = EXCLUDED.catalog, epoch = EXCLUDED.epoch",
-        )
-        .bind(&self.name)
-        .bind(&self.identity.run_id)
-        .bind(&self.identity.repl_id)
-        .bind(&catalog)
-        .bind(self.epoch.to_string())
-        .execute(database)
-        .await?;
+    /// The tidemark that it holds, if there is a legible one.
+    pub(crate) const fn tidemark(&self) -> Option<&Tidemark> {
+        self.held.tidemark.as_ref()
+    }
+
+    /// Looks again at what it holds.
+    pub(crate) async fn look(&mut self) -> Result<(), RegionError> {
+        self.held = Held::read(&mut self.redis, &self.keyspace).await?;
         Ok(())
     }
 
-    /// Where this Redis is, without credentials.
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The epoch that tidemarks of this connection name.
-    pub(super) const fn epoch(&self) -> Epoch {
-        self.epoch
-    }
-
-    /// Gives each scope a new stamp and waits until Redis has them all.
-    pub(super) async fn stamp(&mut self, scopes: &[Scope], now_ms: i64) -> Result<(), RegionError> {
-        if scopes.is_empty() {
-            return Ok(());
-        }
-        let ttl_ms = u64::try_from(self.stamp_ttl.as_millis()).unwrap_or(u64::MAX);
-        let mut pipeline = redis::pipe();
-        for scope in scopes {
-            let stamp = Stamp::new(now_ms, rand::random());
-            pipeline
-                .pset_ex(self.keyspace.stamp(scope), stamp.to_string(), ttl_ms)
-                .ignore();
-        }
-        Ok(pipeline.query_async(&mut self.redis).await?)
-    }
-
-    /// Writes the tidemark that the event stands for; false if a higher term has written one.
-    pub(super) async fn write_tidemark(
+    /// Stamps the event's scopes, writes the tidemark that it stands for and publishes it, all or
+    /// nothing. `upstream` is the epoch of the Redis that the event comes from, if not this one.
+    ///
+    /// All scopes of an event get the same stamp: it is as new to each of them as one of its own.
+    ///
+    /// # Errors
+    /// [`RegionError::Overtaken`] where nothing was written; any other error leaves open whether the
+    /// event was applied, now or later.
+    pub(crate) async fn apply(
         &mut self,
-        term: i64,
         event: &Event,
-    ) -> Result<bool, RegionError> {
+        upstream: Option<Epoch>,
+    ) -> Result<(), RegionError> {
         let tidemark = Tidemark {
-            term,
+            term: event.id.term,
             epoch: event.epoch,
             as_of: event.as_of,
             event: event.id,
             catalog: event.catalog,
-            upstream: None,
+            upstream,
         };
-        Ok(self
-            .write_tidemark
-            .key(self.keyspace.tidemark())
-            .arg(term)
-            .arg(tidemark.to_json())
-            .invoke_async(&mut self.redis)
-            .await?)
-    }
-
-    /// Publishes the event; nobody needs to be listening.
-    pub(super) async fn publish(&mut self, event: &Event) -> Result<(), RegionError> {
-        // An event is texts and numbers, which always serialize.
-        let json = serde_json::to_string(event).unwrap_or_default();
-        Ok(self.redis.publish(self.keyspace.events(), json).await?)
-    }
-
-    async fn tidemark(&mut self) -> Result<Option<Tidemark>, RegionError> {
-        let held: Option<Vec<u8>> = self.redis.get(self.keyspace.tidemark()).await?;
-        Ok(held.and_then(|bytes| Tidemark::parse(&bytes)))
+        let bytes = tidemark.to_json().into_bytes();
+        let stamp = Stamp::new(event.as_of, rand::random());
+        let mut script = APPLY.key(self.keyspace.tidemark());
+        for scope in &event.scopes {
+            script.key(self.keyspace.stamp(scope));
+        }
+        script
+            .arg(&self.held.bytes)
+            .arg(&bytes)
+            .arg(stamp.to_string())
+            .arg(event.stamp_ttl_ms)
+            .arg(self.keyspace.events())
+            // An event is texts and numbers, which always serialize.
+            .arg(serde_json::to_string(event).unwrap_or_default());
+        let applied: bool = script.invoke_async(&mut self.redis).await?;
+        if !applied {
+            return Err(RegionError::Overtaken);
+        }
+        self.held = Held {
+            bytes,
+            tidemark: Some(tidemark),
+        };
+        Ok(())
     }
 }
 
-async fn identify(redis: &mut MultiplexedConnection) -> Result<Identity, RegionError> {
+async fn identify(redis: &mut MultiplexedConnection) -> Result<String, RegionError> {
     let info: String = redis::cmd("INFO").query_async(redis).await?;
     let field = |name: &'static str| {
         info.lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(|value| value.trim().to_owned())
+            .map(str::trim)
             .ok_or(RegionError::Anonymous(name))
     };
-    Ok(Identity {
-        run_id: field("run_id")?,
-        repl_id: field("master_replid")?,
-    })
+    Ok(format!("{} {}", field("run_id")?, field("master_replid")?))
 }
 
-fn new_epoch() -> Epoch {
+/// A token for an epoch that begins now.
+pub(crate) fn new_epoch() -> Epoch {
     Epoch::new(rand::random())
 }

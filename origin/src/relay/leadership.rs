@@ -1,0 +1,279 @@
+//! One leadership: from the advisory lock to the first failure.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection as _, PgConnection};
+use tidemark_shared::{
+    event::{Event, EventId},
+    history::{self, Doubt, Ground, Record},
+    scope::Scope,
+};
+
+use super::{
+    RelayConfig, RelayError,
+    fleet::{Change, Fleet, Return},
+    ground, in_time,
+    outbox::{self, Horizon},
+    region::{Target, new_epoch},
+};
+use crate::{capture::CaptureError, tide::TideGauge};
+
+/// The advisory lock of the leading relay: "tidemark" in ASCII.
+const LEADER_LOCK: i64 = i64::from_be_bytes(*b"tidemark");
+
+/// How long a leader may say nothing before PostgreSQL ends its session, and with it its lock: it may
+/// be frozen or cut off, and can't tell.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// How long a new leader waits for regions that do not answer.
+const GATHER: Duration = Duration::from_millis(500);
+
+/// How often the triggers are held against the catalog.
+const VERIFY: Duration = Duration::from_secs(5);
+
+/// Connects for a leadership: a session that PostgreSQL itself ends soon after its relay has vanished,
+/// whether it was frozen, cut off or lost its machine.
+pub(super) async fn connect(config: &RelayConfig) -> Result<PgConnection, sqlx::Error> {
+    let mut database = PgConnection::connect_with(config.database.options()).await?;
+    let silence = SILENCE.max(4 * config.poll).as_millis();
+    for setting in [
+        "idle_in_transaction_session_timeout",
+        "tcp_user_timeout",
+        // Since PostgreSQL 14; before that a frozen leader keeps its lock until it is ended.
+        "idle_session_timeout",
+    ] {
+        // Unlike SET, this does not fail where the setting is unknown.
+        sqlx::query(
+            "SELECT set_config(name, $2, false) FROM pg_catalog.pg_settings WHERE name = $1",
+        )
+        .bind(setting)
+        .bind(format!("{silence}ms"))
+        .execute(&mut database)
+        .await?;
+    }
+    Ok(database)
+}
+
+/// Whether this session leads from now on.
+pub(super) async fn try_lock(database: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
+        .bind(LEADER_LOCK)
+        .fetch_one(database)
+        .await
+}
+
+/// What a cycle leaves to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cycle {
+    /// Nothing: everything visible has been applied.
+    Whole,
+    /// There is more in the outbox than one cycle takes.
+    Part,
+    /// Every region is lost; what changes stays in the outbox.
+    Stranded,
+}
+
+/// The state of one leadership. The lock is held as long as `database` lives.
+pub(super) struct Leadership<'a> {
+    config: &'a RelayConfig,
+    database: PgConnection,
+    fleet: Fleet,
+    /// What every epoch's ground says of the database.
+    history: String,
+    /// The next event; its term is this leadership's.
+    next: EventId,
+    /// The last event whose rows have left the outbox.
+    last_change: EventId,
+    /// From where the outbox has to be read.
+    horizon: Horizon,
+    verified: Instant,
+}
+
+impl<'a> Leadership<'a> {
+    /// Takes up the work where the last leader left it. The session holds the lock.
+    pub(super) async fn begin(
+        config: &'a RelayConfig,
+        targets: &[Arc<Target>],
+        gauge: TideGauge,
+        mut database: PgConnection,
+    ) -> Result<Self, RelayError> {
+        verify(config, &mut database).await?;
+        let mut fleet = Fleet::new(targets, gauge);
+        let next = first_of(outbox::next_term(&mut database).await?);
+        let last_change = outbox::last_event(&mut database).await?;
+        let history = ground::database(&mut database).await?;
+        fleet.gather(GATHER).await;
+        Ok(Self {
+            config,
+            database,
+            fleet,
+            history,
+            next,
+            last_change,
+            horizon: Horizon::unknown(),
+            verified: Instant::now(),
+        })
+    }
+
+    /// The number of this leadership.
+    pub(super) const fn term(&self) -> i64 {
+        self.next.term
+    }
+
+    /// Waits for a lost region to answer again.
+    pub(super) async fn has_return(&mut self) {
+        self.fleet.has_return().await;
+    }
+
+    /// One cycle, see the module above. Each of its steps is bounded, but not their number.
+    pub(super) async fn cycle(&mut self) -> Result<Cycle, RelayError> {
+        if self.verified.elapsed() >= VERIFY {
+            in_time(verify(self.config, &mut self.database)).await?;
+            self.verified = Instant::now();
+        }
+        for back in self.fleet.take_returned() {
+            in_time(self.admit(back)).await?;
+        }
+        if self.fleet.is_lost() {
+            self.sign_of_life().await?;
+            return Ok(Cycle::Stranded);
+        }
+        let drained = in_time(outbox::drain(&mut self.database, &self.horizon)).await?;
+        let mut heard = Instant::now();
+        let mut prev = self.last_change;
+        let mut parts = parts(&drained.scopes).peekable();
+        while let Some(scopes) = parts.next() {
+            let is_last = parts.peek().is_none();
+            let change = Change {
+                id: self.next,
+                prev,
+                as_of: (is_last && drained.whole).then_some(drained.as_of),
+                catalog: self.config.catalog,
+                stamp_ttl_ms: u64::try_from(self.config.stamp_ttl.as_millis()).unwrap_or(u64::MAX),
+                scopes: scopes.to_vec(),
+            };
+            self.next = self.next.next();
+            self.fleet.apply(&change).await;
+            if self.fleet.is_lost() {
+                return Ok(Cycle::Stranded);
+            }
+            if !scopes.is_empty() {
+                prev = change.id;
+            }
+            if heard.elapsed() >= SILENCE / 4 {
+                self.sign_of_life().await?;
+                heard = Instant::now();
+            }
+        }
+        if !drained.rows.is_empty() {
+            let settled = outbox::settle(&mut self.database, &drained.rows, prev);
+            in_time(settled).await?;
+            tracing::debug!(event = %prev, scopes = drained.scopes.len(), "changes applied");
+            self.last_change = prev;
+        }
+        self.horizon = drained.next;
+        Ok(if drained.whole {
+            Cycle::Whole
+        } else {
+            Cycle::Part
+        })
+    }
+
+    /// Without one, PostgreSQL gives the leadership to somebody else.
+    async fn sign_of_life(&mut self) -> Result<(), RelayError> {
+        in_time(self.database.ping()).await
+    }
+
+    /// Takes a region in that has been connected to: it goes on in its epoch if nothing can have been
+    /// lost, else it begins a new one.
+    async fn admit(&mut self, back: Return) -> Result<(), RelayError> {
+        let name = self.fleet.name(&back);
+        let recorded = ground::recorded(&mut self.database, &name).await?;
+        let found = Ground {
+            redis: back.found.identity().to_owned(),
+            database: self.history.clone(),
+            catalog: self.config.catalog,
+        };
+        let held = back.found.tidemark();
+        let resumed =
+            history::resumed(recorded.as_ref(), &found, held, self.last_change, self.next);
+        let (epoch, doubt) = match resumed {
+            Ok(epoch) => (epoch, None),
+            Err(doubt) => {
+                if let (Doubt::Foreign, Some(held)) = (doubt, held) {
+                    self.surpass(&name, held.term).await?;
+                }
+                let epoch = new_epoch();
+                let record = Record {
+                    ground: found,
+                    epoch,
+                };
+                ground::record(&mut self.database, &name, &record).await?;
+                (epoch, Some(doubt))
+            }
+        };
+        self.fleet.admit(back, epoch, doubt);
+        Ok(())
+    }
+
+    /// Takes a new term, later than one that this database has not given out. That the session still
+    /// answers proves that it still leads: had another relay of this database taken that term, this
+    /// session would have ended before.
+    async fn surpass(&mut self, region: &str, term: i64) -> Result<(), RelayError> {
+        let next = outbox::next_term_after(&mut self.database, term).await?;
+        tracing::warn!(
+            region,
+            foreign_term = term,
+            term = next,
+            "this Redis belongs to another database, or to an earlier life of this one"
+        );
+        self.next = first_of(next);
+        Ok(())
+    }
+}
+
+const fn first_of(term: i64) -> EventId {
+    EventId { term, seq: 1 }
+}
+
+/// One event's scopes after the other; one empty part where there are none: the heartbeat.
+fn parts(scopes: &[Scope]) -> impl Iterator<Item = &[Scope]> {
+    let heartbeat = scopes.is_empty().then_some(scopes);
+    heartbeat
+        .into_iter()
+        .chain(scopes.chunks(Event::MAX_SCOPES))
+}
+
+/// Fails unless the triggers are those of the catalog. Then something may have changed unseen, so the
+/// epochs are forgotten: whoever leads once the triggers are in place begins new ones.
+async fn verify(config: &RelayConfig, database: &mut PgConnection) -> Result<(), RelayError> {
+    let verified = config.installation.verify(database).await;
+    if let Err(CaptureError::NotInstalled) = verified {
+        match ground::forget(database).await {
+            // Without the table there is nothing to forget.
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => {}
+            forgotten => forgotten?,
+        }
+    }
+    Ok(verified?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_is_split_into_events_of_bounded_size() {
+        let sizes = |count: usize| {
+            let scopes: Vec<_> = (0..count).map(|n| Scope::Table(n.to_string())).collect();
+            parts(&scopes).map(<[Scope]>::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(0), [0]);
+        assert_eq!(sizes(1), [1]);
+        assert_eq!(sizes(1_000), [1_000]);
+        assert_eq!(sizes(2_001), [1_000, 1_000, 1]);
+    }
+}
