@@ -8,6 +8,7 @@ mod database;
 mod decisions;
 mod edge;
 mod mutant;
+mod path;
 mod reach;
 mod redis;
 mod relay;
@@ -15,6 +16,7 @@ mod report;
 mod system;
 
 use mutant::Mutant;
+use path::{Does, Paths, Resolved};
 use reach::Reach;
 use report::{breaks, holds};
 use system::{Config, Faults, NO_PROMISE};
@@ -66,7 +68,7 @@ const HANDOVER: Config = Config {
     leaders: &[1, 1],
     heartbeats: 1,
     home: Faults { copies: 1, failovers: 1, evictions: 0 },
-    requests: 2,
+    requests: 1,
     sharing: false,
     reaches: &[Reach::HitAfterChange, Reach::HitAfterFailover, Reach::OldLeaderWrites, Reach::EpochGoesOn],
     ..SHARING
@@ -74,11 +76,12 @@ const HANDOVER: Config = Config {
 
 const REGIONS: Config = Config {
     name: "regions",
+    touches: &[0, 1],
     given_up: 1,
     elsewhere: true,
     home: Faults { copies: 1, failovers: 1, evictions: 0 },
-    heartbeats: 0,
-    requests: 2,
+    heartbeats: 1,
+    requests: 1,
     sharing: false,
     reaches: &[Reach::HitAfterChange, Reach::HitAfterFailover],
     ..SHARING
@@ -130,4 +133,134 @@ fn rollout() {
 #[test]
 fn manager() {
     holds(MANAGER);
+}
+
+const PATHS: Paths = Paths {
+    name: "paths",
+    resolved: Resolved::WhenDrained,
+    transactions: &[Does::ChangesChild, Does::MovesParent, Does::ChangesChild],
+    requests: 3,
+};
+
+#[test]
+fn paths() {
+    holds(PATHS);
+}
+
+/// A mutant of a model: named after the mutant, and nothing needs to be reachable.
+const fn mutated(mutant: Mutant, name: &'static str, model: Config) -> Config {
+    Config {
+        name,
+        mutant: Some(mutant),
+        reaches: &[],
+        ..model
+    }
+}
+
+macro_rules! mutants {
+    ($($test:ident: $mutant:ident of $model:expr, $invariant:literal;)*) => {$(
+        #[test]
+        fn $test() {
+            breaks(&mutated(Mutant::$mutant, stringify!($mutant), $model), $invariant);
+        }
+    )*};
+}
+
+const IN_DOUBT: Config = Config { elsewhere: false, managers: 1, requests: 1, touches: &[0,0], home: NO_FAULTS, ..REGIONS };
+
+mutants! {
+    i1_mutant_stamps_after_origin: StampsAfterOrigin of EVICTION, "I1";
+    i3_mutant_joins_older_load: JoinsOlderLoad of SHARING, "I3";
+    i1_mutant_stores_older_load: StoresOlderLoad of SHARING, "I1";
+    i3_mutant_joins_uncovered: JoinsUncovered of SHARING, "I3";
+    i1_mutant_missing_is_zero: MissingIsZero of EVICTION, "I1";
+    i1_mutant_stores_any_catalog: StoresAnyCatalog of ROLLOUT, "I1";
+    i1_mutant_outbox_by_last_id: OutboxByLastId of OVERLAPPING, "I1";
+    i1_mutant_as_of_after_snapshot: AsOfAfterSnapshot of HANDOVER, "I1";
+    i4_mutant_rows_deleted_first: RowsDeletedFirst of HANDOVER, "I1";
+    i1_mutant_tidemark_first: TidemarkFirst of HANDOVER, "I1";
+    i4_mutant_two_steps: TwoSteps of HANDOVER, "I1";
+    i4_mutant_blind_writes: BlindWrites of HANDOVER, "I1";
+    i4_mutant_terms_only: TermsOnly of HANDOVER, "I1";
+    i4_mutant_no_new_epoch: NoNewEpoch of HANDOVER, "I1";
+    i4_mutant_ignores_last_change: IgnoresLastChange of REGIONS, "I1";
+    i4_mutant_early_last_change: EarlyLastChange of REGIONS, "I1";
+    i4_mutant_reused_number: ReusedNumber of IN_DOUBT, "I1";
+    i4_mutant_ignores_gaps: IgnoresGaps of MANAGER, "I1";
+    i4_mutant_manager_writes_blindly: ManagerWritesBlindly of MANAGER, "I1";
+}
+
+const OVERLAPPING: Config = Config {
+    name: "overlapping",
+    overlapping: true,
+    touches: &[0, 0, 0],
+    requests: 2,
+    sharing: false,
+    reaches: &[Reach::HitAfterChange],
+    ..SHARING
+};
+
+#[test]
+fn overlapping() {
+    holds(OVERLAPPING);
+}
+
+#[test]
+fn i1_mutant_resolved_when_written() {
+    let mutant = Paths { name: "ResolvedWhenWritten", resolved: Resolved::WhenWritten, ..PATHS };
+    breaks(&mutant, "I1");
+}
+
+#[test]
+fn i1_mutant_resolved_later_than_drained() {
+    let mutant = Paths { name: "ResolvedLaterThanDrained", resolved: Resolved::LaterThanDrained, ..PATHS };
+    breaks(&mutant, "I1");
+}
+
+const LEADERS: Config = Config {
+    name: "leaders",
+    leaders: &[1, 1, 1],
+    touches: &[0, 0],
+    heartbeats: 0,
+    given_up: 1,
+    home: Faults { evictions: 1, ..NO_FAULTS },
+    requests: 1,
+    sharing: false,
+    reaches: &[Reach::HitAfterChange, Reach::OldLeaderWrites, Reach::EpochGoesOn],
+    ..SHARING
+};
+#[test]
+fn leaders() {
+    holds(LEADERS);
+}
+const PROMISE: Config = Config { name: "promise", promise: 1, blind: 1, requests: 2, ..SHARING };
+#[test]
+fn promise() {
+    holds(PROMISE);
+}
+const MANAGERS: Config = Config { name: "managers", managers: 2, touches: &[0, 0], heartbeats: 0,
+    remote: Faults { copies: 1, failovers: 1, evictions: 0 },
+    reaches: &[Reach::HitAfterChange],
+ ..MANAGER };
+const UPSTREAM: Config = Config { name: "upstream", managers: 1, touches: &[0, 0], heartbeats: 0,
+    leaders: &[1, 1],
+    home: Faults { copies: 0, failovers: 1, evictions: 0 },
+    remote: NO_FAULTS,
+    reaches: &[Reach::HitAfterChange],
+ ..MANAGER };
+#[test]
+fn upstream() {
+    holds(UPSTREAM);
+}
+#[test]
+fn managers() {
+    holds(MANAGERS);
+}
+const COMBINED: Config = Config { name: "combined", leaders: &[1,1], touches: &[0], heartbeats: 0, given_up: 0,
+    home: Faults { copies: 1, failovers: 1, evictions: 1 },
+    requests: 2,
+    sharing: true, ..SHARING };
+#[test]
+fn combined() {
+    holds(COMBINED);
 }

@@ -28,7 +28,7 @@ pub(crate) struct Config {
     pub(crate) mutant: Option<Mutant>,
     /// How many scopes the query has.
     pub(crate) scopes: u8,
-    /// For each transaction, the place of the scope that it touches.
+    /// For each transaction, the place of the scope that it touches; beyond the query's, another one.
     pub(crate) touches: &'static [u8],
     /// Whether transactions are open for a while, overlap and may be rolled back.
     pub(crate) overlapping: bool,
@@ -406,9 +406,19 @@ impl Config {
     fn must(&self, state: &State, at_least: Option<Commits>) -> Must {
         let told = if self.applied_suffices() { state.told } else { 0 };
         Must {
-            written: told.max(at_least.unwrap_or(0)),
-            promised: state.database.commits.saturating_sub(self.promise),
+            written: self.relevant(state, told.max(at_least.unwrap_or(0))),
+            promised: self.relevant(state, state.database.commits.saturating_sub(self.promise)),
         }
+    }
+
+    /// The last of the first commits that touched what the query reads.
+    fn relevant(&self, state: &State, first: Commits) -> Commits {
+        let writers = state.database.writers.iter().zip(self.touches);
+        let commits = writers.filter_map(|(writer, place)| match writer {
+            Writer::Committed { commit, .. } if *place < self.scopes => Some(*commit),
+            _ => None,
+        });
+        commits.filter(|commit| *commit <= first).max().unwrap_or(0)
     }
 
     fn scopes_of(&self, rows: u8) -> u8 {
@@ -422,12 +432,13 @@ impl Config {
         self.hit(state, None).is_none_or(|(cached, as_of)| {
             let of_its_catalog =
                 (self.near(state).mark).is_some_and(|mark| mark.catalog == cached.shown.catalog);
-            cached.shown.data >= as_of && of_its_catalog
+            cached.shown.data >= self.relevant(state, as_of) && of_its_catalog
         })
     }
 
     fn i2(&self, state: &State) -> bool {
-        let late = |cached: Cached| cached.shown.data + self.promise < state.database.commits;
+        let promised = state.database.commits.saturating_sub(self.promise);
+        let late = |cached: Cached| cached.shown.data < self.relevant(state, promised);
         state.broken != Some(Broken::Promise)
             && !self.hit(state, None).is_some_and(|(cached, _)| late(cached))
     }
@@ -435,7 +446,7 @@ impl Config {
     fn i3(&self, state: &State) -> bool {
         let shows = |at_least: Option<Commits>, written: Commits| {
             let hit = self.hit(state, at_least);
-            hit.is_none_or(|(cached, _)| cached.shown.data >= written)
+            hit.is_none_or(|(cached, _)| cached.shown.data >= self.relevant(state, written))
         };
         state.broken != Some(Broken::Write)
             && (1..=state.database.commits).all(|commit| shows(Some(commit), commit))
