@@ -69,9 +69,9 @@ impl Database {
     /// The outbox rows that a new snapshot shows, beyond an id.
     pub(crate) fn visible(&self, beyond: u8) -> Rows {
         let rows = self.writers.iter().enumerate();
-        rows.filter(|(_, writer)| {
-            matches!(writer, Writer::Committed { id, row: true, .. } if *id > beyond)
-        })
+        rows.filter(
+            |(_, writer)| matches!(writer, Writer::Committed { id, row: true, .. } if *id > beyond),
+        )
         .fold(0, |rows, (place, _)| rows | 1 << place)
     }
 

@@ -322,7 +322,11 @@ fn sealed(key: &Key, cached: &Cached) -> Option<Entry> {
     let sealed = permit(key, cached.basis)?.seal(&policy(1), &answer, EPOCH_MS)?;
     let bytes = Bytes::copy_from_slice(sealed.bytes());
     let entry = Entry::decode(&bytes, key).expect("a sealed entry decodes");
-    assert_eq!(entry.body[..], [cached.shown.data], "an entry is its answer");
+    assert_eq!(
+        entry.body[..],
+        [cached.shown.data],
+        "an entry is its answer"
+    );
     Some(entry)
 }
 

@@ -33,14 +33,18 @@ pub(crate) enum Reach {
 impl Reach {
     pub(crate) fn property(&self) -> Property<Config> {
         match self {
-            Self::HitAfterChange => Property::sometimes("a hit shows a change", |config, state: &State| {
-                config
-                    .hit(state, None)
-                    .is_some_and(|(cached, as_of)| as_of > 0 && cached.shown.data > 0)
-            }),
-            Self::HitAtLeast => Property::sometimes("a hit with at-least", |config, state: &State| {
-                config.hit(state, Some(1)).is_some()
-            }),
+            Self::HitAfterChange => {
+                Property::sometimes("a hit shows a change", |config, state: &State| {
+                    config
+                        .hit(state, None)
+                        .is_some_and(|(cached, as_of)| as_of > 0 && cached.shown.data > 0)
+                })
+            }
+            Self::HitAtLeast => {
+                Property::sometimes("a hit with at-least", |config, state: &State| {
+                    config.hit(state, Some(1)).is_some()
+                })
+            }
             Self::HitAfterFailover => {
                 Property::sometimes("a hit after a failover", |config, state: &State| {
                     let left = (state.left.home.failovers, state.left.remote.failovers);
@@ -49,24 +53,31 @@ impl Reach {
                     fell_back && commits > 0 && config.hit(state, Some(commits)).is_some()
                 })
             }
-            Self::SharedLoad => Property::sometimes("a running load is shared", |_, state: &State| {
-                state.edge.running.is_some_and(|load| load.shared)
-            }),
-            Self::SharedNextLoad => Property::sometimes("the next load is shared", |_, state: &State| {
-                state.edge.waiting.is_some_and(|load| load.shared)
-            }),
-            Self::OldLeaderWrites => {
-                Property::sometimes("an old leader writes after the hand-over", |_, state: &State| {
-                    old_leader_has_written(state).unwrap_or(false)
+            Self::SharedLoad => {
+                Property::sometimes("a running load is shared", |_, state: &State| {
+                    state.edge.running.is_some_and(|load| load.shared)
                 })
             }
-            Self::EpochGoesOn => Property::sometimes("an epoch goes on", |config, state: &State| {
-                let hit = config.hit(state, None).is_some();
-                hit && goes_on(state).unwrap_or(false)
-            }),
-            Self::HeartbeatMissed => Property::sometimes("a missed heartbeat", |_, state: &State| {
-                missed(state).any(|same_epoch| same_epoch)
-            }),
+            Self::SharedNextLoad => {
+                Property::sometimes("the next load is shared", |_, state: &State| {
+                    state.edge.waiting.is_some_and(|load| load.shared)
+                })
+            }
+            Self::OldLeaderWrites => Property::sometimes(
+                "an old leader writes after the hand-over",
+                |_, state: &State| old_leader_has_written(state).unwrap_or(false),
+            ),
+            Self::EpochGoesOn => {
+                Property::sometimes("an epoch goes on", |config, state: &State| {
+                    let hit = config.hit(state, None).is_some();
+                    hit && goes_on(state).unwrap_or(false)
+                })
+            }
+            Self::HeartbeatMissed => {
+                Property::sometimes("a missed heartbeat", |_, state: &State| {
+                    missed(state).any(|same_epoch| same_epoch)
+                })
+            }
             Self::GapNoticed => Property::sometimes("a gap is noticed", |_, state: &State| {
                 missed(state).any(|same_epoch| !same_epoch)
             }),

@@ -24,13 +24,25 @@ pub(crate) struct Leader {
 pub(crate) enum Phase {
     Rest,
     /// It has read the clock (or, a mutant, has taken the rows).
-    Begun { as_of: Commits, rows: Rows },
+    Begun {
+        as_of: Commits,
+        rows: Rows,
+    },
     /// It has taken the rows, in a snapshot not older than `as_of`.
-    Drained { as_of: Commits, rows: Rows },
+    Drained {
+        as_of: Commits,
+        rows: Rows,
+    },
     /// Half of a step that should be atomic is done.
-    Half { step: Step, rows: Rows },
+    Half {
+        step: Step,
+        rows: Rows,
+    },
     /// The event is where it could be; the rows are still there.
-    Applied { rows: Rows, event: Number },
+    Applied {
+        rows: Rows,
+        event: Number,
+    },
 }
 
 /// What the leader knows of the Redis.
@@ -45,7 +57,10 @@ pub(crate) enum Link {
         last_change: Number,
     },
     /// It writes there, in this epoch, over exactly the tidemark that it knows.
-    On { epoch: Token, known: Option<Mark> },
+    On {
+        epoch: Token,
+        known: Option<Mark>,
+    },
 }
 
 /// One atomic step in Redis: stamps, tidemark, event.

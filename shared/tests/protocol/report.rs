@@ -71,8 +71,8 @@ where
     M::Action: Clone + PartialEq + Debug,
 {
     let began = Instant::now();
-    let path = shortest(model, invariant)
-        .unwrap_or_else(|| panic!("{}: {invariant} holds", model.name()));
+    let path =
+        shortest(model, invariant).unwrap_or_else(|| panic!("{}: {invariant} holds", model.name()));
     println!(
         "{}: {invariant} is broken after {} steps, found in {:.1} s\n{}",
         model.name(),

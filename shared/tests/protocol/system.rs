@@ -134,7 +134,9 @@ pub(crate) enum Action {
     RollBack(usize),
     /// A leader's session ends, and another one takes the lock; the step that the old one was about
     /// to do in Redis may still happen.
-    HandOver { old_still_writes: bool },
+    HandOver {
+        old_still_writes: bool,
+    },
     Connect,
     GoOn,
     Clock,
@@ -143,7 +145,9 @@ pub(crate) enum Action {
     /// The second half, where a mutant makes two steps of one.
     Finish,
     /// The leader does not wait for Redis any longer.
-    GiveUp { settle: bool },
+    GiveUp {
+        settle: bool,
+    },
     /// The leader has no Redis here, and goes on with other regions.
     PassOver,
     Settle,
@@ -152,16 +156,27 @@ pub(crate) enum Action {
     Evict(Side, Name),
     Copy(Side),
     Failover(Side, Identity),
-    Ask { at_least: Option<Commits> },
-    AskBlindly { at_least: Option<Commits> },
+    Ask {
+        at_least: Option<Commits>,
+    },
+    AskBlindly {
+        at_least: Option<Commits>,
+    },
     SetMissing(usize),
     ReadBack(usize),
     Board(usize),
-    Query { catalog: u8 },
+    Query {
+        catalog: u8,
+    },
     Answer,
     Store(usize),
-    Receive { manager: usize, event: usize },
-    Pass { manager: usize },
+    Receive {
+        manager: usize,
+        event: usize,
+    },
+    Pass {
+        manager: usize,
+    },
 }
 
 impl State {
@@ -268,7 +283,10 @@ impl State {
                 step(half, each);
             }
         }
-        let steps = self.under_way.iter_mut().chain(self.managers.iter_mut().flatten());
+        let steps = self
+            .under_way
+            .iter_mut()
+            .chain(self.managers.iter_mut().flatten());
         steps.for_each(|under_way| step(under_way, each));
         for event in self.events.iter_mut().flatten() {
             each(&mut event.epoch);
@@ -296,7 +314,11 @@ impl State {
     fn redis(&mut self, side: Side) -> (&mut Redis, &mut Redis, &mut Faults) {
         match side {
             Side::Home => (&mut self.home, &mut self.home_copy, &mut self.left.home),
-            Side::Remote => (&mut self.remote, &mut self.remote_copy, &mut self.left.remote),
+            Side::Remote => (
+                &mut self.remote,
+                &mut self.remote_copy,
+                &mut self.left.remote,
+            ),
         }
     }
 
@@ -366,7 +388,11 @@ impl Config {
 
     /// The Redis that the edge reads.
     pub(crate) fn near<'a>(&self, state: &'a State) -> &'a Redis {
-        if self.remote() { &state.remote } else { &state.home }
+        if self.remote() {
+            &state.remote
+        } else {
+            &state.home
+        }
     }
 
     /// What an `MGET` sees there.
@@ -389,7 +415,11 @@ impl Config {
     }
 
     /// What a read would get from the cache now: the entry, and when it is proven.
-    pub(crate) fn hit(&self, state: &State, at_least: Option<Commits>) -> Option<(Cached, Commits)> {
+    pub(crate) fn hit(
+        &self,
+        state: &State,
+        at_least: Option<Commits>,
+    ) -> Option<(Cached, Commits)> {
         let cached = self.near(state).entry?;
         let ask = self.ask(at_least, state.database.commits);
         let as_of = decisions::proven(cached, self.seen(state), ask)?;
@@ -404,7 +434,11 @@ impl Config {
 
     /// What an answer to a request has to reflect that begins now.
     fn must(&self, state: &State, at_least: Option<Commits>) -> Must {
-        let told = if self.applied_suffices() { state.told } else { 0 };
+        let told = if self.applied_suffices() {
+            state.told
+        } else {
+            0
+        };
         Must {
             written: self.relevant(state, told.max(at_least.unwrap_or(0))),
             promised: self.relevant(state, state.database.commits.saturating_sub(self.promise)),
@@ -440,7 +474,9 @@ impl Config {
         let promised = state.database.commits.saturating_sub(self.promise);
         let late = |cached: Cached| cached.shown.data < self.relevant(state, promised);
         state.broken != Some(Broken::Promise)
-            && !self.hit(state, None).is_some_and(|(cached, _)| late(cached))
+            && !self
+                .hit(state, None)
+                .is_some_and(|(cached, _)| late(cached))
     }
 
     fn i3(&self, state: &State) -> bool {
@@ -559,7 +595,11 @@ impl Config {
         if edge.requests.iter().any(Option::is_none) {
             if self.sharing {
                 let demands = [None, (commits > 0).then_some(commits)];
-                let demands = if commits > 0 { &demands[..] } else { &demands[..1] };
+                let demands = if commits > 0 {
+                    &demands[..]
+                } else {
+                    &demands[..1]
+                };
                 for at_least in demands.iter().copied() {
                     if state.left.requests > 0 {
                         actions.push(Action::Ask { at_least });
@@ -803,8 +843,7 @@ impl Config {
 
     fn apply(&self, state: &mut State) -> Option<()> {
         let leader = state.leader?;
-        let (step, rows) =
-            leader.step(state.database.last_change, |rows| self.scopes_of(rows))?;
+        let (step, rows) = leader.step(state.database.last_change, |rows| self.scopes_of(rows))?;
         let half = match self.mutant {
             Some(Mutant::TidemarkFirst) if state.home.mark == step.over => {
                 state.write_tidemark(step, self);
@@ -860,7 +899,11 @@ impl Config {
             Action::Ask { at_least } => {
                 let seen = self.seen(state);
                 let unstamped = seen.stamps.slice().contains(&None);
-                let stage = if unstamped { Stage::Unstamped } else { Stage::Ready };
+                let stage = if unstamped {
+                    Stage::Unstamped
+                } else {
+                    Stage::Ready
+                };
                 let must = self.must(state, at_least);
                 state.left.requests -= 1;
                 let place = state.edge.requests.iter().position(Option::is_none)?;
@@ -897,7 +940,11 @@ impl Config {
                     .filter(|(_, token)| token.is_none())
                     .fold(0, |places, (place, _)| places | 1 << place);
                 let mut tokens = state.mint_many().into_iter();
-                let redis = if self.remote() { &mut state.remote } else { &mut state.home };
+                let redis = if self.remote() {
+                    &mut state.remote
+                } else {
+                    &mut state.home
+                };
                 redis.stamp_missing(missing, || tokens.next().unwrap_or(0));
             }
             Action::ReadBack(place) => {
@@ -926,7 +973,11 @@ impl Config {
                 if self.mutant == Some(Mutant::StampsAfterOrigin) {
                     cached.basis = self.seen(state).basis()?;
                 }
-                let redis = if self.remote() { &mut state.remote } else { &mut state.home };
+                let redis = if self.remote() {
+                    &mut state.remote
+                } else {
+                    &mut state.home
+                };
                 redis.entry = Some(cached);
             }
             _ => return None,
@@ -942,8 +993,13 @@ impl Config {
             claim.covered = true;
         }
         let under = claim.witness.map(|_| request.seen.stamps);
-        let permit = request.seen.basis().filter(|_| decisions::permits(request.seen));
-        state.edge.board(claim, under, permit, request.must, self.mutant);
+        let permit = request
+            .seen
+            .basis()
+            .filter(|_| decisions::permits(request.seen));
+        state
+            .edge
+            .board(claim, under, permit, request.must, self.mutant);
         Some(())
     }
 
@@ -1081,7 +1137,11 @@ impl crate::report::Reported for Config {
             .map(|token| token.map_or("-".to_owned(), |token| token.to_string()))
             .collect();
         let entry = redis.entry.map_or("none".to_owned(), |cached| {
-            format!("shows {} under {:?}", cached.shown.data, cached.basis.stamps.slice())
+            format!(
+                "shows {} under {:?}",
+                cached.shown.data,
+                cached.basis.stamps.slice()
+            )
         });
         format!(
             "commits {}; tidemark {mark}; stamps {}; entry {entry}",
