@@ -8,6 +8,12 @@
 //! `cargo test --test protocol -- --nocapture` shows configurations, states explored, and the
 //! shortest counter-examples.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends by panicking"
+)]
+
 mod database;
 mod decisions;
 mod edge;
