@@ -1,23 +1,37 @@
 //! The outbox as others than triggers use it.
 
 use sqlx::Connection as _;
-use tidemark_origin::relay::outbox;
-use tidemark_shared::scope::Scope;
+use tidemark_origin::{purge, relay::outbox};
+use tidemark_shared::{purge::Touched, scope::Scope};
 use tidemark_tests::stack::Database;
 
 #[tokio::test]
 async fn what_is_recorded_is_what_is_visible() {
     let database = Database::erp().await.unwrap();
+    let long = "long".repeat(40);
+    let member = |family: &str, id: &str| Touched::Member {
+        family: family.to_owned(),
+        id: id.to_owned(),
+    };
+    let touched = [
+        Touched::Table("orders".to_owned()),
+        Touched::Family("org".to_owned()),
+        member("org", "42"),
+        member("user", "a}: *%"),
+        member("user", &long),
+    ];
     let scopes = [
         Scope::Table("orders".to_owned()),
         Scope::Family("org".to_owned()),
         Scope::member("org", "42"),
         Scope::member("user", "a}: *%"),
-        Scope::member("user", &"long".repeat(40)),
+        Scope::member("user", &long),
     ];
     let mut connection = database.connect().await.unwrap();
     let mut transaction = connection.begin().await.unwrap();
-    outbox::record(&mut transaction, &scopes).await.unwrap();
+    purge::record(&mut transaction, &touched.into())
+        .await
+        .unwrap();
     sqlx::query("INSERT INTO order_items (order_id, product_id, quantity, unit_price) SELECT id, 40, 1, 1 FROM orders WHERE org_id = 43 LIMIT 1")
         .execute(&mut *transaction)
         .await

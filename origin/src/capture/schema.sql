@@ -18,7 +18,6 @@ END $$;
 --   m  `members` of the family `name`
 --   p  rows referred to: `members` are keys of the path `name`, one array for each of the key's
 --      columns, which tidemark.members() resolves to members of the path's family
---   s  the scope whose text is `name`
 -- `members` may hold NULL, which is none, and repeat itself.
 CREATE TABLE IF NOT EXISTS tidemark.outbox (
     xact    xid8   NOT NULL DEFAULT pg_current_xact_id(),
