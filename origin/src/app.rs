@@ -8,8 +8,8 @@ use tidemark_shared::{key::Keyspace, route};
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time};
 
 use crate::{
-    capture::{CaptureError, Installation},
-    check::{self, Finding},
+    capture::CaptureError,
+    check::{self, Unsound},
     database::{Database, PoolLimits},
     http::{self, Service},
     relay::{Relay, RelayConfig},
@@ -51,8 +51,8 @@ pub enum OriginError {
     #[error(transparent)]
     Repository(#[from] RepositoryError),
     /// The catalog does not fit the database.
-    #[error("the catalog does not fit the database:\n{}", list(.0))]
-    Unsound(Vec<Finding>),
+    #[error(transparent)]
+    Unsound(#[from] Unsound),
     /// The triggers are not in place.
     #[error(transparent)]
     Capture(#[from] CaptureError),
@@ -75,11 +75,6 @@ pub enum OriginError {
     Serve(#[source] io::Error),
 }
 
-fn list(findings: &[Finding]) -> String {
-    let lines: Vec<_> = findings.iter().map(Finding::to_string).collect();
-    lines.join("\n")
-}
-
 /// The service, bound and ready to run.
 pub struct Origin {
     listener: TcpListener,
@@ -97,14 +92,9 @@ impl Origin {
         let mut database = PgConnection::connect_with(config.database.options())
             .await
             .map_err(OriginError::Database)?;
-        let findings = check::findings(&mut database, &repository).await?;
-        if !findings.is_empty() {
-            return Err(OriginError::Unsound(findings));
-        }
-        Installation::plan(&mut database, &repository.catalog)
-            .await?
-            .verify(&mut database)
-            .await?;
+        let examination = check::examine(&mut database, &repository).await?;
+        examination.log_warnings();
+        examination.sound()?.verify(&mut database).await?;
         // The server may already be gone; what matters has been read.
         let _ = database.close().await;
 

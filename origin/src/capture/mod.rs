@@ -176,14 +176,6 @@ pub async fn uninstall(connection: &mut PgConnection) -> Result<(), CaptureError
     Ok(())
 }
 
-/// Whether the database has an ordinary or partitioned table of this name.
-pub(crate) async fn is_table(
-    connection: &mut PgConnection,
-    table: &str,
-) -> Result<bool, sqlx::Error> {
-    Ok(relation::find(connection, table).await?.is_some())
-}
-
 /// Quotes an identifier that may be qualified by a schema.
 pub(crate) fn quoted(table: &str) -> String {
     let parts: Vec<_> = table.split('.').map(quoted_part).collect();

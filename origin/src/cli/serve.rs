@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::arguments::{CatalogArgs, DatabaseArgs, RedisArgs};
 use crate::{
     app::{Origin, OriginConfig},
-    capture::Installation,
+    check,
     database::PoolLimits,
     relay::{Relay, RelayConfig},
     repository::Repository,
@@ -95,10 +95,9 @@ pub(super) async fn relay(args: RelayArgs) -> anyhow::Result<()> {
     let stop = shutdown::signal().context("cannot listen for signals")?;
     let repository = Repository::load(&args.catalog.catalog)?;
     let mut database = args.database.connect().await?;
-    Installation::plan(&mut database, &repository.catalog)
-        .await?
-        .verify(&mut database)
-        .await?;
+    let examination = check::examine(&mut database, &repository).await?;
+    examination.log_warnings();
+    examination.sound()?.verify(&mut database).await?;
     drop(database);
     let relay = Relay::new(
         RelayConfig {

@@ -103,10 +103,7 @@ pub enum UsageError {
 ///
 /// # Errors
 /// It can't be told.
-pub async fn of(
-    connection: &mut PgConnection,
-    statement: &Statement,
-) -> Result<Usage, UsageError> {
+pub async fn of(connection: &mut PgConnection, statement: &Statement) -> Result<Usage, UsageError> {
     let mut transaction = connection.begin().await?;
     let usage = of_temporary_view(&mut transaction, &statement.for_view()).await;
     // Also where something failed: the transaction can only be rolled back then.
@@ -287,7 +284,6 @@ impl Found {
         Ok(usage)
     }
 }
-
 
 /// Why no trigger sees changes of a relation; none of a table or view.
 fn unseen_kind(relation: &Relation) -> Option<Unseen> {

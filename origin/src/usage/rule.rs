@@ -96,7 +96,9 @@ impl Reader {
                 let name = node
                     .number("op")
                     .and_then(|op| VALUE_FUNCTIONS.get(usize::try_from(op).ok()?));
-                self.found.value_functions.insert(name.ok_or(IllegibleTree)?);
+                self.found
+                    .value_functions
+                    .insert(name.ok_or(IllegibleTree)?);
             }
             "TABLESAMPLECLAUSE" => self.found.samples = true,
             _ => {}
@@ -144,7 +146,9 @@ impl Reader {
             // The columns of a subquery name what they are made of themselves.
             _ => false,
         });
-        self.found.whole.extend(relations.map(|entry| entry.relation));
+        self.found
+            .whole
+            .extend(relations.map(|entry| entry.relation));
         Ok(())
     }
 }
@@ -236,7 +240,10 @@ mod tests {
             relation(100),
             relation(300)
         );
-        assert_eq!(whole(&query(&tables, &variable(2, 0, 0))), Vec::<i64>::new());
+        assert_eq!(
+            whole(&query(&tables, &variable(2, 0, 0))),
+            Vec::<i64>::new()
+        );
         assert_eq!(whole(&query(&tables, &variable(4, 0, 0))), [100, 300]);
     }
 

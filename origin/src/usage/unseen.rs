@@ -221,7 +221,13 @@ pub(super) fn value_function(name: &str) -> Source {
 mod tests {
     use super::*;
 
-    fn why(oid: i64, schema: &str, name: &str, arguments: &str, volatility: &str) -> Option<Unseen> {
+    fn why(
+        oid: i64,
+        schema: &str,
+        name: &str,
+        arguments: &str,
+        volatility: &str,
+    ) -> Option<Unseen> {
         let function = Function {
             oid,
             schema: schema.to_owned(),
@@ -234,9 +240,13 @@ mod tests {
 
     #[test]
     fn built_in_functions_are_told_apart() {
-        let built_in = |name, arguments, volatility| why(1, "pg_catalog", name, arguments, volatility);
+        let built_in =
+            |name, arguments, volatility| why(1, "pg_catalog", name, arguments, volatility);
         assert_eq!(built_in("lower", "text", "i"), None);
-        assert_eq!(built_in("to_char", "timestamp with time zone, text", "s"), None);
+        assert_eq!(
+            built_in("to_char", "timestamp with time zone, text", "s"),
+            None
+        );
         assert_eq!(built_in("pg_typeof", "\"any\"", "s"), None);
         assert_eq!(built_in("now", "", "s"), Some(Unseen::Time));
         assert_eq!(built_in("clock_timestamp", "", "v"), Some(Unseen::Time));
@@ -247,7 +257,10 @@ mod tests {
             Some(Unseen::Time)
         );
         assert_eq!(built_in("random", "", "v"), Some(Unseen::Volatile));
-        assert_eq!(built_in("current_setting", "text", "s"), Some(Unseen::Session));
+        assert_eq!(
+            built_in("current_setting", "text", "s"),
+            Some(Unseen::Session)
+        );
         assert_eq!(
             built_in("has_table_privilege", "text, text", "s"),
             Some(Unseen::SystemCatalog)
