@@ -20,6 +20,7 @@ pub mod check;
 pub mod cli;
 pub mod command;
 pub mod database;
+pub mod explain;
 pub mod http;
 pub mod relay;
 pub mod repository;

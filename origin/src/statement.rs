@@ -109,10 +109,7 @@ pub enum StatementError {
 /// # Errors
 /// The SQL does not tokenize, its parameters do not match the declared ones, or it is empty.
 pub fn parse(text: &str, specs: &ParamSpecs) -> Result<Vec<Statement>, StatementError> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text)
-        .with_unescape(false)
-        .tokenize_with_location()
-        .map_err(|error| StatementError::Syntax(error.to_string()))?;
+    let tokens = tokenize(text)?;
     let lines = LineStarts::of(text);
     let mut statements = Vec::new();
     for tokens in tokens.split(|token| token.token == Token::SemiColon) {
@@ -134,6 +131,42 @@ pub fn parse(text: &str, specs: &ParamSpecs) -> Result<Vec<Statement>, Statement
     Ok(statements)
 }
 
+/// Splits SQL into its statements, each with its first word in upper case.
+///
+/// # Errors
+/// The SQL does not tokenize, or it is empty.
+pub fn split(text: &str) -> Result<Vec<(String, &str)>, StatementError> {
+    let tokens = tokenize(text)?;
+    let lines = LineStarts::of(text);
+    let mut statements = Vec::new();
+    for tokens in tokens.split(|token| token.token == Token::SemiColon) {
+        let significant = significant(tokens);
+        if let (Some(first), Some(last)) = (significant.first(), significant.last()) {
+            let from = lines.offset(text, first.span.start);
+            let to = lines.offset(text, last.span.end);
+            statements.push((first.token.to_string().to_uppercase(), &text[from..to]));
+        }
+    }
+    match statements.is_empty() {
+        true => Err(StatementError::Empty),
+        false => Ok(statements),
+    }
+}
+
+fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, StatementError> {
+    Tokenizer::new(&PostgreSqlDialect {}, text)
+        .with_unescape(false)
+        .tokenize_with_location()
+        .map_err(|error| StatementError::Syntax(error.to_string()))
+}
+
+/// The tokens but for space and comments.
+fn significant(tokens: &[TokenWithSpan]) -> Vec<&TokenWithSpan> {
+    let is_blank =
+        |token: &&TokenWithSpan| matches!(token.token, Token::Whitespace(_) | Token::EOF);
+    tokens.iter().filter(|token| !is_blank(token)).collect()
+}
+
 /// One statement's tokens, or none if they are only space and comments.
 fn one(
     text: &str,
@@ -141,10 +174,7 @@ fn one(
     tokens: &[TokenWithSpan],
     specs: &ParamSpecs,
 ) -> Result<Option<Statement>, StatementError> {
-    let significant: Vec<_> = tokens
-        .iter()
-        .filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF))
-        .collect();
+    let significant = significant(tokens);
     let (Some(first), Some(last)) = (significant.first(), significant.last()) else {
         return Ok(None);
     };

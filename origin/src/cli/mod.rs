@@ -4,6 +4,7 @@
 
 mod arguments;
 mod check;
+mod explain;
 mod install;
 mod serve;
 
@@ -30,6 +31,8 @@ enum Command {
     Uninstall(install::UninstallArgs),
     /// Check the catalog, and that every statement and table in it fits the database.
     Check(check::CheckArgs),
+    /// Tell what invalidates a query, or what a change would invalidate.
+    Explain(explain::ExplainArgs),
 }
 
 impl Cli {
@@ -44,6 +47,7 @@ impl Cli {
             Command::Install(args) => install::install(args).await,
             Command::Uninstall(args) => install::uninstall(args).await,
             Command::Check(args) => check::check(args).await,
+            Command::Explain(args) => explain::explain(args).await,
         }
     }
 }
