@@ -167,7 +167,10 @@ mod tests {
         assert_eq!(key("products", &[], "").as_str(), "{products}:products");
         let catalog = Catalog::parse("t.toml", CATALOG).unwrap();
         let pattern = |query| Key::pattern(&catalog.queries[query]);
-        assert_eq!(pattern("dashboard"), "{org:{org}}:dashboard:{digest of a, b, c}");
+        assert_eq!(
+            pattern("dashboard"),
+            "{org:{org}}:dashboard:{digest of a, b, c}"
+        );
         assert_eq!(pattern("products"), "{products}:products");
     }
 

@@ -22,11 +22,11 @@ fn own(binary: &str, arguments: &[&str]) -> Ran {
 
 #[test]
 fn every_command_explains_itself() {
-    let cases: [(&str, &[&str], &[&str]); 8] = [
+    let cases: [(&str, &[&str], &[&str]); 9] = [
         (
             "tidemark-origin",
             &["--help"],
-            &["serve", "relay", "install", "uninstall", "check"],
+            &["serve", "relay", "install", "uninstall", "check", "explain"],
         ),
         (
             "tidemark-origin",
@@ -62,7 +62,12 @@ fn every_command_explains_itself() {
         (
             "tidemark-origin",
             &["check", "--help"],
-            &["--database-url", "--catalog"],
+            &["--database-url", "--catalog", "--fix"],
+        ),
+        (
+            "tidemark-origin",
+            &["explain", "--help"],
+            &["[QUERY]", "--change <SQL>", "--database-url", "--catalog"],
         ),
         (
             "tidemark-host",

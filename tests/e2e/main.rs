@@ -17,6 +17,7 @@ mod check;
 mod cli;
 mod commands;
 mod demo;
+mod explain;
 mod install;
 mod joining;
 mod limits;

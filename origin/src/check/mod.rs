@@ -147,9 +147,12 @@ pub async fn examine(
     let installation = match Installation::plan(database, catalog).await {
         Ok(installation) => Some(installation),
         Err(CaptureError::Table { table, source }) => {
-            // A table in reads that is none has been named already.
-            if !matches!(&source, PathError::NoTable { table } if names.is_in_reads(catalog, table))
-            {
+            // A name in reads that is no table has been found fault with already.
+            let in_reads = |name: &String| {
+                let mut queries = catalog.queries.values();
+                queries.any(|query| query.reads.contains(name))
+            };
+            if !matches!(&source, PathError::NoTable { table } if in_reads(table)) {
                 findings.push(Finding {
                     subject: format!("table {table:?}"),
                     problem: source.to_string(),

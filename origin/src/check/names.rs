@@ -91,12 +91,4 @@ impl Names {
         let (name, _) = self.0.iter().find(|(_, resolved)| resolved.oid == oid)?;
         Some(name)
     }
-
-    /// Whether any query reads a table by this name.
-    pub(super) fn is_in_reads(&self, catalog: &Catalog, name: &String) -> bool {
-        catalog
-            .queries
-            .values()
-            .any(|query| query.reads.contains(name))
-    }
 }

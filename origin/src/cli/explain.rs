@@ -23,7 +23,13 @@ pub(super) struct ExplainArgs {
     #[arg(value_name = "QUERY", required_unless_present = "change")]
     query: Option<String>,
     /// Run these SQL statements, look at what they would invalidate, and roll them back.
-    #[arg(long, value_name = "SQL", conflicts_with = "query")]
+    // It may begin with a comment.
+    #[arg(
+        long,
+        value_name = "SQL",
+        conflicts_with = "query",
+        allow_hyphen_values = true
+    )]
     change: Option<String>,
 }
 

@@ -41,7 +41,11 @@ pub fn query(catalog: &Catalog, query: &Query, used: &QueryUse) -> String {
         );
     }
     let scopes = scopes(query);
-    let scopes = if scopes.is_empty() { "none".to_owned() } else { scopes.join(", ") };
+    let scopes = if scopes.is_empty() {
+        "none".to_owned()
+    } else {
+        scopes.join(", ")
+    };
     text += &line("scopes", scopes);
 
     text += "\nwhat changes its answers\n";
