@@ -426,6 +426,8 @@ async fn a_name_in_reads_is_a_table_that_the_sql_uses() {
         &["\"orgs\", which the SQL does not use"],
     );
     lone.accepted("SELECT name FROM orgs", "reads = [\"public.orgs\"]");
+    // There has to be something in reads.
+    lone.accepted("VALUES (1), (2)", "reads = [\"orders\"]");
     lone.refused(
         "SELECT n.id FROM sales.nested n, orders, sales.orgs",
         "reads = [\"sales.nested\", \"orders\", \"sales.orgs\"]",

@@ -110,6 +110,12 @@ fn is_opaque(usage: &Usage) -> bool {
         .any(|source| matches!(source.why, Unseen::Function | Unseen::RowSecurity))
 }
 
+/// Whether `reads` may name tables that the SQL does not: those that a function reads, or, where the
+/// SQL reads none at all, any, since a list without names needs an acknowledgement.
+fn may_name_others(query: &Query, usage: &Usage) -> bool {
+    is_opaque(usage) || (usage.tables.is_empty() && query.acknowledge.is_empty())
+}
+
 fn columns(names: &Names, query: &Query, usage: &Usage) -> BTreeMap<String, Columns> {
     let of = |table: &String| {
         let used = names
@@ -129,7 +135,8 @@ fn columns(names: &Names, query: &Query, usage: &Usage) -> BTreeMap<String, Colu
 fn reads(names: &Names, query: &Query, usage: &Usage) -> Vec<String> {
     let keep = |table: &&String| {
         names.get(table).is_some_and(|resolved| {
-            resolved.is_table() && (usage.touched.contains(&resolved.oid) || is_opaque(usage))
+            resolved.is_table()
+                && (usage.touched.contains(&resolved.oid) || may_name_others(query, usage))
         })
     };
     let mut reads: Vec<String> = query.reads.iter().filter(keep).cloned().collect();
