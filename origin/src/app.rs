@@ -11,8 +11,8 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time};
 
 use crate::{
     audit::{self, Rate},
-    capture::{CaptureError, Installation},
-    check::{self, Finding},
+    capture::CaptureError,
+    check::{self, Unsound},
     database::{Database, PoolLimits},
     http::{self, Service},
     metrics::Exposition,
@@ -59,8 +59,8 @@ pub enum OriginError {
     #[error(transparent)]
     Repository(#[from] RepositoryError),
     /// The catalog does not fit the database.
-    #[error("the catalog does not fit the database:\n{}", list(.0))]
-    Unsound(Vec<Finding>),
+    #[error(transparent)]
+    Unsound(#[from] Unsound),
     /// The triggers are not in place.
     #[error(transparent)]
     Capture(#[from] CaptureError),
@@ -78,11 +78,6 @@ pub enum OriginError {
         /// Why not.
         source: io::Error,
     },
-}
-
-fn list(findings: &[Finding]) -> String {
-    let lines: Vec<_> = findings.iter().map(Finding::to_string).collect();
-    lines.join("\n")
 }
 
 /// The service, bound and ready to run.
@@ -105,12 +100,9 @@ impl Origin {
         let mut database = PgConnection::connect_with(config.database.options())
             .await
             .map_err(OriginError::Database)?;
-        let findings = check::findings(&mut database, &repository).await?;
-        if !findings.is_empty() {
-            return Err(OriginError::Unsound(findings));
-        }
-        let installation =
-            Installation::plan(&mut database, &repository.catalog, &BTreeMap::new()).await?;
+        let examination = check::examine(&mut database, &repository).await?;
+        examination.log_warnings();
+        let installation = examination.sound()?;
         installation.verify(&mut database).await?;
         // The server may already be gone; what matters has been read.
         let _ = database.close().await;

@@ -27,6 +27,7 @@ pub mod cli;
 mod clock;
 pub mod command;
 pub mod database;
+pub mod explain;
 pub mod http;
 pub mod manager;
 pub mod metrics;

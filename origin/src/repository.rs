@@ -52,16 +52,22 @@ pub enum RepositoryError {
 }
 
 impl Repository {
+    /// The catalog's own file: `path`, or the `tidemark.toml` in that folder.
+    #[must_use]
+    pub fn file(path: &Path) -> PathBuf {
+        if path.is_dir() {
+            path.join(catalog::FILE_NAME)
+        } else {
+            path.to_owned()
+        }
+    }
+
     /// Reads `path`, a catalog or the folder that holds a `tidemark.toml`, and all its SQL.
     ///
     /// # Errors
     /// The first file that can't be read or makes no sense.
     pub fn load(path: &Path) -> Result<Self, RepositoryError> {
-        let file = if path.is_dir() {
-            path.join(catalog::FILE_NAME)
-        } else {
-            path.to_owned()
-        };
+        let file = Self::file(path);
         let text = read(&file)?;
         let catalog = Catalog::parse(&file.display().to_string(), &text)?;
         let folder = file.parent().unwrap_or(Path::new("."));

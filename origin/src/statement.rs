@@ -31,8 +31,24 @@ pub struct Statement {
     pub sql: Arc<str>,
     /// The parameter for each placeholder: the first is `$1`.
     pub params: Vec<String>,
-    /// Where the main statement begins in `sql`, behind a leading `WITH` list; 0 without one.
-    main_at: usize,
+    /// What the file says, whatever `sql` has been made of it.
+    pieces: Arc<[Piece]>,
+}
+
+/// A piece of a statement as its file has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    /// SQL as it is.
+    Text(String),
+    /// A named parameter.
+    Parameter {
+        /// Its placeholder's number, from 1.
+        number: usize,
+        /// What PostgreSQL casts it to.
+        sql_type: &'static str,
+    },
+    /// Where the main statement begins, behind a leading `WITH` list.
+    Main,
 }
 
 /// What is wrong with a SQL file.
@@ -65,6 +81,18 @@ pub enum StatementError {
         /// The placeholder.
         placeholder: String,
     },
+    /// `INTERVAL :n DAY`: PostgreSQL reads the unit only together with a literal.
+    #[error(
+        "line {line}: INTERVAL with a unit takes no parameter; write :{name} * INTERVAL '1 {unit}'"
+    )]
+    IntervalUnit {
+        /// The line, from 1.
+        line: u64,
+        /// The parameter.
+        name: String,
+        /// The unit, in lower case.
+        unit: String,
+    },
     /// Another number of statements than makes sense.
     #[error("a query is one statement, this file has {count}")]
     Count {
@@ -81,10 +109,7 @@ pub enum StatementError {
 /// # Errors
 /// The SQL does not tokenize, its parameters do not match the declared ones, or it is empty.
 pub fn parse(text: &str, specs: &ParamSpecs) -> Result<Vec<Statement>, StatementError> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text)
-        .with_unescape(false)
-        .tokenize_with_location()
-        .map_err(|error| StatementError::Syntax(error.to_string()))?;
+    let tokens = tokenize(text)?;
     let lines = LineStarts::of(text);
     let mut statements = Vec::new();
     for tokens in tokens.split(|token| token.token == Token::SemiColon) {
@@ -106,6 +131,42 @@ pub fn parse(text: &str, specs: &ParamSpecs) -> Result<Vec<Statement>, Statement
     Ok(statements)
 }
 
+/// Splits SQL into its statements, each with its first word in upper case.
+///
+/// # Errors
+/// The SQL does not tokenize, or it is empty.
+pub fn split(text: &str) -> Result<Vec<(String, &str)>, StatementError> {
+    let tokens = tokenize(text)?;
+    let lines = LineStarts::of(text);
+    let mut statements = Vec::new();
+    for tokens in tokens.split(|token| token.token == Token::SemiColon) {
+        let significant = significant(tokens);
+        if let (Some(first), Some(last)) = (significant.first(), significant.last()) {
+            let from = lines.offset(text, first.span.start);
+            let to = lines.offset(text, last.span.end);
+            statements.push((first.token.to_string().to_uppercase(), &text[from..to]));
+        }
+    }
+    match statements.is_empty() {
+        true => Err(StatementError::Empty),
+        false => Ok(statements),
+    }
+}
+
+fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, StatementError> {
+    Tokenizer::new(&PostgreSqlDialect {}, text)
+        .with_unescape(false)
+        .tokenize_with_location()
+        .map_err(|error| StatementError::Syntax(error.to_string()))
+}
+
+/// The tokens but for space and comments.
+fn significant(tokens: &[TokenWithSpan]) -> Vec<&TokenWithSpan> {
+    let is_blank =
+        |token: &&TokenWithSpan| matches!(token.token, Token::Whitespace(_) | Token::EOF);
+    tokens.iter().filter(|token| !is_blank(token)).collect()
+}
+
 /// One statement's tokens, or none if they are only space and comments.
 fn one(
     text: &str,
@@ -113,40 +174,45 @@ fn one(
     tokens: &[TokenWithSpan],
     specs: &ParamSpecs,
 ) -> Result<Option<Statement>, StatementError> {
-    let is_blank =
-        |token: &&TokenWithSpan| matches!(token.token, Token::Whitespace(_) | Token::EOF);
-    let (Some(first), Some(last)) = (
-        tokens.iter().find(|token| !is_blank(token)),
-        tokens.iter().rfind(|token| !is_blank(token)),
-    ) else {
+    let significant = significant(tokens);
+    let (Some(first), Some(last)) = (significant.first(), significant.last()) else {
         return Ok(None);
     };
-    let main = main_keyword(tokens).map(|token| token.span.start);
+    let main = main_at(&significant);
 
-    let mut sql = String::with_capacity(text.len());
+    let mut pieces = Vec::new();
     let mut params: Vec<String> = Vec::new();
-    let mut main_at = 0;
     let mut copied = lines.offset(text, first.span.start);
-    let mut following = tokens.iter().peekable();
-    while let Some(token) = following.next() {
-        if Some(token.span.start) == main {
-            main_at = sql.len() + lines.offset(text, token.span.start) - copied;
+    let mut brackets = 0_usize;
+    for (at, token) in significant.iter().enumerate() {
+        let start = lines.offset(text, token.span.start);
+        if Some(at) == main {
+            pieces.push(Piece::Text(text[copied..start].to_owned()));
+            pieces.push(Piece::Main);
+            copied = start;
         }
-        match (&token.token, following.peek()) {
+        let before = at.checked_sub(1).map(|at| significant[at]);
+        match (&token.token, significant.get(at + 1)) {
             (Token::Placeholder(placeholder), _) => {
                 return Err(StatementError::Placeholder {
                     line: token.span.start.line,
                     placeholder: placeholder.clone(),
                 });
             }
+            (Token::LBracket, _) => brackets += 1,
+            (Token::RBracket, _) => brackets = brackets.saturating_sub(1),
             (Token::Colon, Some(next)) if next.span.start == token.span.end => {
                 let Token::Word(word) = &next.token else {
                     continue;
                 };
+                if brackets > 0 && before.is_some_and(|before| bounds_slice(before, token)) {
+                    continue;
+                }
+                let line = token.span.start.line;
                 let spec = specs
                     .get(&word.value)
                     .ok_or_else(|| StatementError::UnknownParam {
-                        line: token.span.start.line,
+                        line,
                         name: word.value.clone(),
                     })?;
                 let number = match params.iter().position(|name| *name == word.value) {
@@ -156,54 +222,164 @@ fn one(
                         params.len()
                     }
                 };
-                sql.push_str(&text[copied..lines.offset(text, token.span.start)]);
-                // Behind a colon only a name is legal; the cast keeps the value's type.
-                sql.push_str(&format!("${number}::{}", spec.kind.sql_type()));
+                let parameter = Piece::Parameter {
+                    number,
+                    sql_type: spec.kind.sql_type(),
+                };
+                match before.filter(|before| keyword(&before.token) == Some(Keyword::INTERVAL)) {
+                    None => {
+                        pieces.push(Piece::Text(text[copied..start].to_owned()));
+                        pieces.push(parameter);
+                    }
+                    Some(interval) => {
+                        if let Some(unit) = significant.get(at + 2).and_then(|token| unit(token)) {
+                            return Err(StatementError::IntervalUnit {
+                                line,
+                                name: word.value.clone(),
+                                unit,
+                            });
+                        }
+                        // A typed literal can't be a parameter; its meaning is this cast.
+                        let interval = lines.offset(text, interval.span.start);
+                        pieces.push(Piece::Text(format!("{}CAST(", &text[copied..interval])));
+                        pieces.push(parameter);
+                        pieces.push(Piece::Text(" AS interval)".to_owned()));
+                    }
+                }
                 copied = lines.offset(text, next.span.end);
             }
             _ => {}
         }
     }
-    sql.push_str(&text[copied..lines.offset(text, last.span.end)]);
+    pieces.push(Piece::Text(
+        text[copied..lines.offset(text, last.span.end)].to_owned(),
+    ));
+    let (with, main) = render(&pieces, numbered);
     Ok(Some(Statement {
-        sql: sql.into(),
+        sql: format!("{with}{main}").into(),
         params,
-        main_at,
+        pieces: pieces.into(),
     }))
 }
 
-/// The keyword that follows a leading `WITH` list, if there is one.
-fn main_keyword(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
-    let mut significant = tokens
-        .iter()
-        .filter(|token| !matches!(token.token, Token::Whitespace(_)));
-    if keyword(&significant.next()?.token) != Some(Keyword::WITH) {
+/// Whether a colon that follows this token, inside brackets, is that of a slice such as
+/// `a[lo:hi]`: directly behind a bound, no parameter can begin.
+fn bounds_slice(before: &TokenWithSpan, colon: &TokenWithSpan) -> bool {
+    before.span.end == colon.span.start
+        && matches!(
+            before.token,
+            Token::Word(_) | Token::Number(..) | Token::RParen | Token::RBracket
+        )
+}
+
+/// The unit of an interval, if the token is one.
+fn unit(token: &TokenWithSpan) -> Option<String> {
+    match keyword(&token.token)? {
+        Keyword::YEAR
+        | Keyword::MONTH
+        | Keyword::DAY
+        | Keyword::HOUR
+        | Keyword::MINUTE
+        | Keyword::SECOND => Some(token.token.to_string().to_lowercase()),
+        _ => None,
+    }
+}
+
+/// Which of the tokens begins what follows a leading `WITH` list, if there is one.
+fn main_at(tokens: &[&TokenWithSpan]) -> Option<usize> {
+    let word = |at: usize| tokens.get(at).and_then(|token| keyword(&token.token));
+    let is = |at: usize, token: &Token| tokens.get(at).is_some_and(|found| found.token == *token);
+    let behind_keyword = |from: usize, wanted: Keyword| {
+        (from..tokens.len())
+            .find(|at| word(*at) == Some(wanted))
+            .map(|at| at + 1)
+    };
+    if word(0) != Some(Keyword::WITH) {
         return None;
     }
-    let mut depth = 0;
-    // Behind WITH, RECURSIVE or a comma stands a name, which may look like a keyword.
-    let mut name_follows = true;
-    for token in significant {
-        match &token.token {
+    let mut at = 1;
+    if word(at) == Some(Keyword::RECURSIVE) {
+        at += 1;
+    }
+    loop {
+        // The name, which may look like a keyword, and its columns.
+        at += 1;
+        if is(at, &Token::LParen) {
+            at = behind_parentheses(tokens, at)?;
+        }
+        // AS, NOT, MATERIALIZED, and the query.
+        while word(at).is_some() {
+            at += 1;
+        }
+        if !is(at, &Token::LParen) {
+            return None;
+        }
+        at = behind_parentheses(tokens, at)?;
+        // Both clauses end with a keyword and a column.
+        if word(at) == Some(Keyword::SEARCH) {
+            at = behind_keyword(at, Keyword::SET)? + 1;
+        }
+        if word(at) == Some(Keyword::CYCLE) {
+            at = behind_keyword(at, Keyword::USING)? + 1;
+        }
+        if !is(at, &Token::Comma) {
+            return (at < tokens.len()).then_some(at);
+        }
+        at += 1;
+    }
+}
+
+/// The token behind the parentheses that open at this one.
+fn behind_parentheses(tokens: &[&TokenWithSpan], open: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate().skip(open) {
+        match token.token {
             Token::LParen => depth += 1,
-            Token::RParen => depth -= 1,
-            _ if depth > 0 => {}
-            Token::Comma => name_follows = true,
-            other => match keyword(other) {
-                Some(Keyword::RECURSIVE) if name_follows => {}
-                Some(
-                    Keyword::SELECT
-                    | Keyword::INSERT
-                    | Keyword::UPDATE
-                    | Keyword::DELETE
-                    | Keyword::VALUES
-                    | Keyword::TABLE,
-                ) if !name_follows => return Some(token),
-                _ => name_follows = false,
-            },
+            Token::RParen => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
         }
     }
     None
+}
+
+/// The text before the main statement, and the main statement.
+fn render(pieces: &[Piece], parameter: fn(usize, &str) -> String) -> (String, String) {
+    let (mut before, mut text) = (String::new(), String::new());
+    for piece in pieces {
+        match piece {
+            Piece::Text(piece) => text.push_str(piece),
+            // In parentheses, since some clauses (FETCH FIRST, a slice) take no bare cast.
+            Piece::Parameter { number, sql_type } => {
+                text.push_str(&format!("({})", parameter(*number, sql_type)));
+            }
+            Piece::Main => before = std::mem::take(&mut text),
+        }
+    }
+    (before, text)
+}
+
+fn numbered(number: usize, sql_type: &str) -> String {
+    format!("${number}::{sql_type}")
+}
+
+fn null(_: usize, sql_type: &str) -> String {
+    format!("NULL::{sql_type}")
+}
+
+/// The `WITH` list with another member, which is the main statement, and room for what uses it.
+fn as_member(with: &str, member: &str, main: &str) -> String {
+    let opening = if with.is_empty() {
+        "WITH ".to_owned()
+    } else {
+        // On a line of its own: a comment may end what stands before it.
+        format!("{with}\n, ")
+    };
+    format!("{opening}{member} AS (\n{main}\n)")
 }
 
 fn keyword(token: &Token) -> Option<Keyword> {
@@ -221,13 +397,6 @@ impl Statement {
     /// `INSERT … RETURNING` stand.
     #[must_use]
     pub fn answering(self, shape: Shape) -> Self {
-        let (with, main) = self.sql.split_at(self.main_at);
-        let opening = if with.is_empty() {
-            "WITH ".to_owned()
-        } else {
-            // On a line of its own: a comment may end what stands before it.
-            format!("{with}\n, ")
-        };
         let (columns, body, limit) = match shape {
             Shape::Rows => (
                 "",
@@ -241,14 +410,29 @@ impl Statement {
                 " LIMIT 1",
             ),
         };
-        let sql = format!(
-            "{opening}{ANSWER}{columns} AS (\n{main}\n) SELECT {AS_OF}, {body} FROM {ANSWER}{limit}"
-        );
+        let (with, main) = render(&self.pieces, numbered);
+        let list = as_member(&with, &format!("{ANSWER}{columns}"), &main);
+        let sql = format!("{list} SELECT {AS_OF}, {body} FROM {ANSWER}{limit}");
         Self {
             sql: sql.into(),
-            params: self.params,
-            main_at: 0,
+            ..self
         }
+    }
+
+    /// The SQL as its file has it, with numbered placeholders.
+    #[must_use]
+    pub fn as_written(&self) -> String {
+        let (with, main) = render(&self.pieces, numbered);
+        format!("{with}{main}")
+    }
+
+    /// A query over this one that a view can have: `NULL` of the declared type for each parameter,
+    /// and one column, since those of the statement may share a name.
+    #[must_use]
+    pub fn for_view(&self) -> String {
+        let (with, main) = render(&self.pieces, null);
+        let list = as_member(&with, ANSWER, &main);
+        format!("{list} SELECT count(*) FROM {ANSWER}")
     }
 }
 
@@ -296,7 +480,7 @@ mod tests {
         assert_eq!(statements[0].params, ["org", "from"]);
         assert_eq!(
             &*statements[0].sql,
-            "SELECT 'ä :ghost', a::text, b[1:2], /* :ghost */ \":ghost\", $$:ghost$$\nFROM t\nWHERE org = $1::bigint AND day >= $2::date AND (day < $2::date OR org=$1::bigint)"
+            "SELECT 'ä :ghost', a::text, b[1:2], /* :ghost */ \":ghost\", $$:ghost$$\nFROM t\nWHERE org = ($1::bigint) AND day >= ($2::date) AND (day < ($2::date) OR org=($1::bigint))"
         );
     }
 
@@ -364,7 +548,64 @@ mod tests {
             &[("a", "int"), ("b", "text")],
         )
         .unwrap();
-        assert_eq!(&*statements[1].sql, "SELECT $1::text, $2::bigint");
+        assert_eq!(&*statements[1].sql, "SELECT ($1::text), ($2::bigint)");
         assert_eq!(statements[1].params, ["b", "a"]);
+    }
+
+    #[test]
+    fn a_colon_behind_a_bound_is_a_slice() {
+        let text = "SELECT a[lo:hi], a[1:hi], a[f(x):hi], a[b[1]:hi], a[:lo:hi], a[:lo : :hi], ARRAY[lo,:hi]";
+        let statement = parsed(text, &[("lo", "int"), ("hi", "int")])
+            .unwrap()
+            .remove(0);
+        assert_eq!(
+            &*statement.sql,
+            "SELECT a[lo:hi], a[1:hi], a[f(x):hi], a[b[1]:hi], a[($1::bigint):hi], a[($1::bigint) : ($2::bigint)], ARRAY[lo,($2::bigint)]"
+        );
+    }
+
+    #[test]
+    fn an_interval_may_be_a_parameter() {
+        let sql = |text| parsed(text, &[("n", "text")]).map(|mut all| all.remove(0).sql);
+        assert_eq!(
+            &*sql("SELECT now() - INTERVAL :n AS since").unwrap(),
+            "SELECT now() - CAST(($1::text) AS interval) AS since"
+        );
+        assert_eq!(
+            sql("SELECT\n interval :n Day").unwrap_err().to_string(),
+            "line 2: INTERVAL with a unit takes no parameter; write :n * INTERVAL '1 day'"
+        );
+    }
+
+    #[test]
+    fn the_main_statement_may_be_in_parentheses_and_the_list_have_clauses() {
+        let main = |text: &str| {
+            let statement = parsed(text, &[]).unwrap().remove(0);
+            render(&statement.pieces, numbered).1
+        };
+        assert_eq!(
+            main("WITH x AS (SELECT 1) (SELECT 2) UNION (SELECT * FROM x)"),
+            "(SELECT 2) UNION (SELECT * FROM x)"
+        );
+        assert_eq!(
+            main(
+                "WITH RECURSIVE t (a, b) AS NOT MATERIALIZED (SELECT 1) SEARCH DEPTH FIRST BY a, b SET o CYCLE a, b SET c USING p, select AS (SELECT 3) TABLE t"
+            ),
+            "TABLE t"
+        );
+        assert_eq!(
+            main("(WITH x AS (SELECT 1) SELECT 2)"),
+            "(WITH x AS (SELECT 1) SELECT 2)"
+        );
+        assert_eq!(main("SELECT 1"), "SELECT 1");
+    }
+
+    #[test]
+    fn a_view_sees_nulls_for_parameters() {
+        let text = "WITH x AS (SELECT :a)\nSELECT *, *, 1 FROM x -- all";
+        let statement = parsed(text, &[("a", "date")]).unwrap().remove(0);
+        let expected = "WITH x AS (SELECT (NULL::date))\n\n, tidemark_answer AS (\nSELECT *, *, 1 FROM x\n) SELECT count(*) FROM tidemark_answer";
+        assert_eq!(statement.for_view(), expected);
+        assert_eq!(statement.clone().answering(Shape::Row).for_view(), expected);
     }
 }

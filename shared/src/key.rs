@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    catalog::Query,
+    catalog::{MemberScope, Query},
     digest::Digest,
     param::{Params, Value},
     scope::Scope,
@@ -31,19 +31,44 @@ impl Key {
             .filter(|(name, _)| Some(*name) != identity)
             .peekable();
         if others.peek().is_none() {
-            return Self(format!("{{{namespace}}}:{}", query.name));
+            return Self(text(&namespace, &query.name, None));
         }
         let hash = Digest::of_fields(
             others
                 .flat_map(|(name, value)| [Some(name), value.map(Value::as_str)])
                 .map(|field| field.map(str::as_bytes)),
         );
-        Self(format!("{{{namespace}}}:{}:{hash}", query.name))
+        Self(text(&namespace, &query.name, Some(&hash.to_string())))
+    }
+
+    /// What a query's keys look like, for people: `{org:{org}}:dashboard:{digest of from, to}`.
+    pub fn pattern(query: &Query) -> String {
+        let (namespace, identity) = match &query.member {
+            None => (query.name.clone(), None),
+            Some(MemberScope { family, param }) => {
+                (format!("{family}:{{{param}}}"), Some(param.as_str()))
+            }
+        };
+        let names = query.params.keys().map(String::as_str);
+        let others: Vec<_> = names.filter(|name| Some(*name) != identity).collect();
+        let hash = format!("{{digest of {}}}", others.join(", "));
+        text(
+            &namespace,
+            &query.name,
+            Some(hash.as_str()).filter(|_| !others.is_empty()),
+        )
     }
 
     /// The key's text, without the deployment's prefix.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+fn text(namespace: &str, view: &str, hash: Option<&str>) -> String {
+    match hash {
+        None => format!("{{{namespace}}}:{view}"),
+        Some(hash) => format!("{{{namespace}}}:{view}:{hash}"),
     }
 }
 
@@ -195,6 +220,13 @@ mod tests {
         assert!(dashboard.as_str().starts_with("{org:42}:dashboard:"));
         assert!(!dashboard.as_str().contains("secret"));
         assert_eq!(key("products", &[], "").as_str(), "{products}:products");
+        let catalog = Catalog::parse("t.toml", CATALOG).unwrap();
+        let pattern = |query| Key::pattern(&catalog.queries[query]);
+        assert_eq!(
+            pattern("dashboard"),
+            "{org:{org}}:dashboard:{digest of a, b, c}"
+        );
+        assert_eq!(pattern("products"), "{products}:products");
     }
 
     #[test]

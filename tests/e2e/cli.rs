@@ -22,7 +22,7 @@ fn own(binary: &str, arguments: &[&str]) -> Ran {
 
 #[test]
 fn every_command_explains_itself() {
-    let cases: [(&str, &[&str], &[&str]); 11] = [
+    let cases: [(&str, &[&str], &[&str]); 12] = [
         (
             "tidemark-origin",
             &["--help"],
@@ -88,7 +88,12 @@ fn every_command_explains_itself() {
         (
             "tidemark-origin",
             &["check", "--help"],
-            &["--database-url", "--catalog"],
+            &["--database-url", "--catalog", "--fix"],
+        ),
+        (
+            "tidemark-origin",
+            &["explain", "--help"],
+            &["[QUERY]", "--change <SQL>", "--database-url", "--catalog"],
         ),
         (
             "tidemark-origin",

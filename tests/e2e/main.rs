@@ -19,6 +19,7 @@ mod check;
 mod cli;
 mod commands;
 mod demo;
+mod explain;
 mod foreign_keys;
 mod install;
 mod joining;

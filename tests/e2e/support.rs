@@ -1,6 +1,9 @@
 //! What several test modules need.
 
-use std::process::{Command, Output};
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
 
 use serde_json::{Value, json};
 use tidemark_tests::{
@@ -80,6 +83,14 @@ pub(crate) fn origin_on(database: &Database) -> OriginConfig {
     }
 }
 
+/// The same with a catalog of the test's own.
+pub(crate) fn with_catalog(database: &Database, folder: &Path) -> OriginConfig {
+    OriginConfig {
+        catalog: folder.to_owned(),
+        ..origin_on(database)
+    }
+}
+
 /// What came of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -120,6 +131,15 @@ pub(crate) fn origin(config: &OriginConfig, arguments: &[&str]) -> Ran {
     run(config.command(arguments).expect("the origin is built"))
 }
 
+/// Fails unless a command has said all of these words.
+#[track_caller]
+pub(crate) fn assert_says(ran: &Ran, words: &[&str]) {
+    let said = format!("{}\n{}", ran.stdout, ran.stderr);
+    for word in words {
+        assert!(said.contains(word), "no {word:?} in: {said}");
+    }
+}
+
 /// The number of a test's choosing in a query string, so that each has a key of its own.
 pub(crate) fn product_page(after: usize) -> String {
     format!("/products?after={after}&limit=1")
@@ -146,6 +166,7 @@ pub(crate) mod gate {
             shape  = "row"
             reads  = ["items"]
             scope  = "item:{id}"
+            acknowledge = { "pg_advisory_xact_lock_shared(bigint)" = "it answers the same each time" }
 
             [query.quick]
             path   = "/quick/{id}"

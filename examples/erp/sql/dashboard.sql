@@ -7,7 +7,7 @@ selected AS MATERIALIZED (
     SELECT o.id, o.ordered_on, c.id AS customer_id, c.name AS customer
     FROM organizations AS g
     JOIN orders AS o ON o.org_id = g.id
-    JOIN customers AS c ON c.id = o.customer_id
+    JOIN customers AS c ON c.org_id = o.org_id AND c.id = o.customer_id
     WHERE g.id = :org
       AND o.ordered_on BETWEEN :from AND :to
       AND o.status <> 'cancelled'

@@ -42,6 +42,7 @@ use tidemark_shared::{
 
 use crate::usage::Columns;
 use function::{Target, Updates};
+pub(crate) use name::quoted;
 use name::literal;
 use relation::Relation;
 use verification::Planned;
@@ -373,12 +374,4 @@ pub async fn uninstall(connection: &mut PgConnection) -> Result<(), CaptureError
         .execute(connection)
         .await?;
     Ok(())
-}
-
-/// Whether the database has an ordinary or partitioned table of this name.
-pub(crate) async fn is_table(
-    connection: &mut PgConnection,
-    table: &str,
-) -> Result<bool, sqlx::Error> {
-    Ok(Relation::find(connection, table).await?.is_some())
 }

@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::arguments::{CatalogArgs, DatabaseArgs};
 use crate::{
-    capture::{self, Installation, Installed},
+    capture::{self, Installed},
+    check,
     repository::Repository,
 };
 
@@ -30,8 +31,9 @@ pub(super) struct UninstallArgs {
 pub(super) async fn install(args: InstallArgs) -> anyhow::Result<()> {
     let repository = Repository::load(&args.catalog.catalog)?;
     let mut connection = args.database.connect().await?;
-    let installation =
-        Installation::plan(&mut connection, &repository.catalog, &BTreeMap::new()).await?;
+    let examination = check::examine(&mut connection, &repository).await?;
+    examination.log_warnings();
+    let installation = examination.sound()?;
     if args.dry_run {
         print!("{}", installation.sql());
         return Ok(());

@@ -5,6 +5,7 @@
 mod arguments;
 mod audit;
 mod check;
+mod explain;
 mod install;
 mod manager;
 mod purge;
@@ -39,6 +40,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Hold cached answers against the database; fails if one is wrong.
     Audit(audit::AuditArgs),
+    /// Tell what invalidates a query, or what a change would invalidate.
+    Explain(explain::ExplainArgs),
 }
 
 impl Cli {
@@ -56,6 +59,7 @@ impl Cli {
             Command::Uninstall(args) => install::uninstall(args).await,
             Command::Check(args) => check::check(args).await,
             Command::Audit(args) => audit::audit(args).await,
+            Command::Explain(args) => explain::explain(args).await,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::arguments::{CatalogArgs, DatabaseArgs, PollArgs, RedisArgs};
 use crate::{
     app::{Origin, OriginConfig},
     audit::Rate,
-    capture::Installation,
+    check,
     database::PoolLimits,
     relay::{Relay, RelayConfig},
     repository::Repository,
@@ -113,8 +113,9 @@ pub(super) async fn relay(args: RelayArgs) -> anyhow::Result<()> {
     let stop = shutdown::signal().context("cannot listen for signals")?;
     let repository = Repository::load(&args.catalog.catalog)?;
     let mut database = args.database.connect().await?;
-    let installation =
-        Installation::plan(&mut database, &repository.catalog, &BTreeMap::new()).await?;
+    let examination = check::examine(&mut database, &repository).await?;
+    examination.log_warnings();
+    let installation = examination.sound()?;
     installation.verify(&mut database).await?;
     drop(database);
     let relay = Relay::new(

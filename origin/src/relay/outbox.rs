@@ -167,13 +167,14 @@ pub(super) async fn settle(
     Ok(())
 }
 
-/// All rows that are visible now, those of the connection's own transaction among them.
+/// What the connection's own transaction has recorded so far.
 ///
 /// # Errors
 /// PostgreSQL refuses, capture may not be installed; or a row is of another version.
-pub async fn visible(database: &mut PgConnection) -> Result<Vec<Recorded>, RelayError> {
+pub async fn recorded_here(database: &mut PgConnection) -> Result<Vec<Recorded>, RelayError> {
     let rows = sqlx::query(AssertSqlSafe(format!(
-        "SELECT {ROW} FROM tidemark.outbox ORDER BY xact, id"
+        "SELECT {ROW} FROM tidemark.outbox
+         WHERE xact = pg_current_xact_id_if_assigned() ORDER BY id"
     )))
     .fetch_all(database)
     .await?;

@@ -43,8 +43,11 @@ pub struct Query {
     pub params: ParamSpecs,
     /// Its SQL file, relative to the catalog.
     pub sql: String,
-    /// Every table that the SQL reads.
+    /// Every table that the SQL reads; empty only where `acknowledge` names what it uses instead.
     pub reads: Vec<String>,
+    /// What the SQL uses that no trigger can see (a function, a materialized view), and for each
+    /// the reason why that is acceptable; `tidemark-origin check` knows what there is.
+    pub acknowledge: BTreeMap<String, String>,
     /// The member that narrows some of the tables, if any.
     pub member: Option<MemberScope>,
     /// The tables among `reads` that nothing narrows.

@@ -38,6 +38,8 @@ struct QueryTable {
     params: BTreeMap<Spanned<String>, Spanned<Toml>>,
     sql: Spanned<String>,
     reads: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    acknowledge: BTreeMap<Spanned<String>, Spanned<String>>,
     scope: Option<Spanned<String>>,
     ttl: Option<Spanned<String>>,
     max_staleness: Option<Spanned<String>>,
@@ -147,7 +149,15 @@ impl Source<'_> {
                 "a type such as \"int\": only a command, which has a body, takes records",
             ));
         }
+        let acknowledge = self.acknowledged(&table.acknowledge)?;
         let reads = self.reads(&table.reads)?;
+        if reads.is_empty() && acknowledge.is_empty() {
+            return Err(self.error(
+                &table.reads.span(),
+                "reads names no table, so nothing would ever invalidate the query",
+                "reads = [\"orders\"], with every table that the SQL reads",
+            ));
+        }
         let member = match &table.scope {
             Some(scope) => Some(self.member(scope, &params, &reads, tables)?),
             None => None,
@@ -171,6 +181,7 @@ impl Source<'_> {
             sql: self.sql_file(&table.sql)?,
             whole_tables,
             reads,
+            acknowledge,
             member,
             policy: self.policy(table)?,
             shape: self.shape(table.shape.as_ref(), Shape::Rows)?,
@@ -327,14 +338,28 @@ impl Source<'_> {
             }
             tables.push(table.get_ref().clone());
         }
-        if tables.is_empty() {
-            return Err(self.error(
-                &reads.span(),
-                "reads names no table, so nothing would ever invalidate the query",
-                "reads = [\"orders\"], with every table that the SQL reads",
-            ));
-        }
         Ok(tables)
+    }
+
+    fn acknowledged(
+        &self,
+        declared: &BTreeMap<Spanned<String>, Spanned<String>>,
+    ) -> Result<BTreeMap<String, String>, CatalogError> {
+        let mut acknowledged = BTreeMap::new();
+        for (source, reason) in declared {
+            if reason.get_ref().trim().is_empty() {
+                return Err(self.error(
+                    &reason.span(),
+                    format!("{:?} is acknowledged without a reason", source.get_ref()),
+                    format!(
+                        "why the answers may rely on it: {:?} = \"the ttl of 1m bounds it\", say",
+                        source.get_ref()
+                    ),
+                ));
+            }
+            acknowledged.insert(source.get_ref().clone(), reason.get_ref().clone());
+        }
+        Ok(acknowledged)
     }
 
     fn member(

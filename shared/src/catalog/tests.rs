@@ -80,6 +80,26 @@ fn capture_covers_every_table_on_the_way_to_a_family() {
     assert!(via("customers").is_empty());
 }
 
+#[test]
+fn what_no_trigger_sees_is_acknowledged_with_a_reason() {
+    let text = r#"
+        [query.sales]
+        path = "/sales"
+        sql = "sales.sql"
+        reads = []
+        [query.sales.acknowledge]
+        "daily_sales" = "refreshed nightly; a ttl of 1h is enough"
+    "#;
+    let catalog = Catalog::parse("tidemark.toml", text).unwrap();
+    let query = &catalog.queries["sales"];
+    assert_eq!(
+        query.acknowledge["daily_sales"],
+        "refreshed nightly; a ttl of 1h is enough"
+    );
+    let params = Params::from_target(&query.params, &[], "").unwrap();
+    assert_eq!(query.scopes(&params), []);
+}
+
 /// One mistake each: what is replaced, by what, the line it is reported on, and the message.
 const MISTAKES: &[(&str, &str, usize, &str)] = &[
     (
@@ -213,6 +233,12 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
         "\"products\", \"orders\"]\nscope",
         6,
         "reads names \"orders\" twice",
+    ),
+    (
+        "scope  = \"org:{org}\"",
+        "acknowledge = { \"now()\" = \" \" }",
+        7,
+        "\"now()\" is acknowledged without a reason",
     ),
     (
         "[\"orders\", \"order_items\", \"products\"]",
