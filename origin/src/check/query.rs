@@ -29,6 +29,12 @@ impl QueryUse {
         };
         let mut problems = used.wrong_reads(names, query, &usage);
         problems.extend(used.wrong_acknowledgements(query));
+        if usage.locks {
+            problems.push(
+                "it locks rows, and a query runs read-only; leave out FOR UPDATE, or FOR SHARE"
+                    .to_owned(),
+            );
+        }
         (used, problems)
     }
 
@@ -55,7 +61,9 @@ impl QueryUse {
             });
         let unused = query.reads.iter().filter(|table| {
             names.get(table).is_some_and(|resolved| {
-                resolved.is_table() && !usage.touched.contains(&resolved.oid) && !is_opaque(usage)
+                resolved.is_table()
+                    && !usage.touched.contains(&resolved.oid)
+                    && !may_name_others(query, usage)
             })
         });
         let unused = unused
