@@ -50,10 +50,7 @@ impl QueryUse {
         let missing = self
             .reads
             .iter()
-            .filter(|table| {
-                // A view has its own problem, which names these tables.
-                !query.reads.contains(table)
-            })
+            .filter(|table| !query.reads.contains(table))
             .map(|table| {
                 format!(
                     "the SQL reads {table:?}, which is missing in reads, so that its changes would go unnoticed; {write}"
