@@ -678,6 +678,11 @@ async fn a_query_only_reads_and_json_is_one_column_of_json() {
         "reads = [\"items\"]",
         &["PostgreSQL can't prepare it", "INTO"],
     );
+    lone.refused(
+        "SELECT id FROM items FOR NO KEY UPDATE",
+        "reads = [\"items\"]",
+        &["it locks rows", "leave out FOR UPDATE"],
+    );
     let json = "shape = \"json\"\nreads = [\"orders\"]";
     lone.refused(
         "SELECT note FROM orders",

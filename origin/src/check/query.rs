@@ -29,6 +29,12 @@ impl QueryUse {
         };
         let mut problems = used.wrong_reads(names, query, &usage);
         problems.extend(used.wrong_acknowledgements(query));
+        if usage.locks {
+            problems.push(
+                "it locks rows, and a query runs read-only; leave out FOR UPDATE, or FOR SHARE"
+                    .to_owned(),
+            );
+        }
         (used, problems)
     }
 
@@ -44,10 +50,7 @@ impl QueryUse {
         let missing = self
             .reads
             .iter()
-            .filter(|table| {
-                // A view has its own problem, which names these tables.
-                !query.reads.contains(table)
-            })
+            .filter(|table| !query.reads.contains(table))
             .map(|table| {
                 format!(
                     "the SQL reads {table:?}, which is missing in reads, so that its changes would go unnoticed; {write}"
@@ -55,7 +58,9 @@ impl QueryUse {
             });
         let unused = query.reads.iter().filter(|table| {
             names.get(table).is_some_and(|resolved| {
-                resolved.is_table() && !usage.touched.contains(&resolved.oid) && !is_opaque(usage)
+                resolved.is_table()
+                    && !usage.touched.contains(&resolved.oid)
+                    && !may_name_others(query, usage)
             })
         });
         let unused = unused

@@ -69,6 +69,8 @@ pub struct Usage {
     pub touched: BTreeSet<i64>,
     /// What no trigger sees.
     pub sources: BTreeSet<Source>,
+    /// Whether it locks rows (FOR UPDATE and its like).
+    pub locks: bool,
 }
 
 /// A table and how it is used.
@@ -176,6 +178,7 @@ struct Found {
     functions: BTreeSet<i64>,
     operators: BTreeSet<i64>,
     sources: BTreeSet<Source>,
+    locks: bool,
 }
 
 impl Found {
@@ -223,6 +226,7 @@ impl Found {
         let value_functions = references.value_functions.iter();
         self.sources
             .extend(value_functions.map(|name| unseen::value_function(name)));
+        self.locks |= references.locks;
         if references.samples {
             self.sources.insert(Source {
                 name: "TABLESAMPLE".to_owned(),
@@ -254,6 +258,7 @@ impl Found {
         let lineages = lookup::lineages(connection, &used).await?;
         let mut usage = Usage {
             sources: self.sources,
+            locks: self.locks,
             ..Usage::default()
         };
         for lineage in lineages {

@@ -48,6 +48,8 @@ pub(super) struct References {
     pub(super) value_functions: BTreeSet<&'static str>,
     /// Whether there is a TABLESAMPLE.
     pub(super) samples: bool,
+    /// Whether there is a FOR UPDATE or its like.
+    pub(super) locks: bool,
 }
 
 /// Reads `pg_rewrite.ev_action`.
@@ -101,6 +103,7 @@ impl Reader {
                     .insert(name.ok_or(IllegibleTree)?);
             }
             "TABLESAMPLECLAUSE" => self.found.samples = true,
+            "ROWMARKCLAUSE" => self.found.locks = true,
             _ => {}
         }
         for (field, values) in &node.fields {
@@ -253,7 +256,8 @@ mod tests {
             "<>",
             "{FUNCEXPR :funcid 7 :args ({OPEXPR :opno 8 :opfuncid 0} {AGGREF :aggfnoid 9})} \
              {ROWCOMPAREEXPR :opnos (o 10 11)} {SORTGROUPCLAUSE :eqop 12 :sortop 0} \
-             {WINDOWFUNC :winfnoid 13} {SQLVALUEFUNCTION :op 3} {TABLESAMPLECLAUSE :tsmhandler 1}",
+             {WINDOWFUNC :winfnoid 13} {SQLVALUEFUNCTION :op 3} {TABLESAMPLECLAUSE :tsmhandler 1} \
+             {ROWMARKCLAUSE :rti 1}",
         );
         let references = references(&tree).unwrap();
         assert_eq!(references.functions, BTreeSet::from([7, 9, 13]));
@@ -262,7 +266,7 @@ mod tests {
             references.value_functions,
             BTreeSet::from(["CURRENT_TIMESTAMP"])
         );
-        assert!(references.samples);
+        assert!(references.samples && references.locks);
     }
 
     #[test]
