@@ -212,3 +212,10 @@ pub(crate) const PATHS: Paths = Paths {
     transactions: &[Does::ChangesChild, Does::MovesParent, Does::ChangesChild],
     requests: 2,
 };
+
+/// The same where the parent moves there and back.
+pub(crate) const PATHS_AND_BACK: Paths = Paths {
+    name: "paths and back",
+    transactions: &[Does::MovesParent, Does::ChangesChild, Does::MovesParent],
+    ..PATHS
+};
