@@ -232,6 +232,24 @@ async fn i3_a_read_that_insists_on_the_future_is_not_a_hit() {
 }
 
 #[tokio::test]
+async fn a_command_does_not_wait_for_the_poll() {
+    let stack = Stack::with()
+        .origin("TIDEMARK_POLL_MS", 8_000)
+        .origin("TIDEMARK_INVALIDATION_WAIT_MS", 5_000)
+        .start()
+        .await;
+    for price in 1..=8 {
+        let body = json!({ "price": price });
+        let written = stack.command(Method::PUT, "/product/7/price", &body).await;
+        assert_eq!(
+            written.header("tidemark-invalidation"),
+            "applied",
+            "{written:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn i3_of_several_demands_the_latest_counts() {
     let stack = Stack::start().await;
     stack.hit(&dashboard(42)).await;
