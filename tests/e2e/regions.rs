@@ -6,9 +6,15 @@ use http::Method;
 use rustix::process::Signal;
 use serde_json::json;
 use tidemark_shared::tidemark::Tidemark;
-use tidemark_tests::{redis::Redis, stack::Stack, wait};
+use tidemark_tests::{port::local, redis::Redis, stack::Stack, wait};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+    time,
+};
 
-use crate::support::{dashboard, order, orders};
+use crate::support::{dashboard, order, orders, origin};
 
 /// A stack whose origin writes to a second Redis as well.
 async fn two_regions() -> (Stack, Redis) {
@@ -175,4 +181,77 @@ async fn i4_while_every_region_is_lost_changes_stay_in_the_outbox() {
     stack.settled_at(&other).await;
     let left: i64 = stack.value("SELECT count(*) FROM tidemark.outbox").await;
     assert_eq!(left, 0);
+}
+
+/// A way to a Redis on which each answer takes a while longer.
+struct LongWay {
+    port: u16,
+    forwarder: JoinHandle<()>,
+}
+
+impl LongWay {
+    async fn to(redis: &Redis, delay: Duration) -> Self {
+        let listener = TcpListener::bind(local(0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let to = local(redis.config().port);
+        let forwarder = tokio::spawn(async move {
+            let mut ways = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect(to).await else {
+                    continue;
+                };
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                ways.spawn(async move {
+                    let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+                });
+                ways.spawn(async move {
+                    let mut bytes = vec![0; 64 * 1024];
+                    while let Ok(length @ 1..) = from_server.read(&mut bytes).await {
+                        time::sleep(delay).await;
+                        if to_client.write_all(&bytes[..length]).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, forwarder }
+    }
+}
+
+impl Drop for LongWay {
+    fn drop(&mut self) {
+        self.forwarder.abort();
+    }
+}
+
+// The way has a thread of its own while the purge runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_drain_to_a_far_region_keeps_the_leadership() {
+    let mut stack = Stack::start().await;
+    let other = stack.another_redis("other-redis").await;
+    let way = LongWay::to(&other, Duration::from_millis(130)).await;
+    let far = other.url().replace(
+        &format!(":{}", other.config().port),
+        &format!(":{}", way.port),
+    );
+    stack.origin_config.redis_url = format!("{},{far}", stack.redis.url());
+    stack.restart_origin().await;
+    stack.settled().await;
+    let held = stack.settled_at(&other).await;
+    // Nine events, one after the other: longer than PostgreSQL waits for a silent leader.
+    let scopes: Vec<_> = (0..9_000).map(|id| format!("org:{id}")).collect();
+    let mut purge = vec!["purge", "--invalidation-wait-ms", "20000"];
+    purge.extend(scopes.iter().map(String::as_str));
+    let begun = Instant::now();
+    let purged = origin(&stack.origin_config, &purge);
+    assert!(purged.success, "{purged:?}");
+    println!(
+        "9 events to a far region took {} ms",
+        begun.elapsed().as_millis()
+    );
+    let after = stack.settled_at(&other).await;
+    assert_eq!(after.term, held.term, "the same leadership");
+    assert_eq!(stack.settled().await.term, held.term);
 }

@@ -12,6 +12,8 @@ use anyhow::{Context as _, bail};
 use rustix::process::{Signal, geteuid};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 
+use tempfile::TempDir;
+
 use crate::{
     port,
     process::{Launch, Process},
@@ -168,6 +170,29 @@ impl Postgres {
         let template = template.unwrap_or("template0");
         self.administer(format!("CREATE DATABASE {name} TEMPLATE {template}"))
             .await
+    }
+
+    /// Dumps a database and restores it as another one, as a backup would.
+    ///
+    /// # Errors
+    /// `pg_dump` or `psql` is missing or fails.
+    pub async fn restore_copy(&self, from: &str, to: &str) -> anyhow::Result<()> {
+        self.create_database(to, None).await?;
+        let folder = TempDir::new()?;
+        let dump = folder.path().join("dump.sql");
+        let server = Installation::find()?;
+        tools::output(
+            Command::new(server.program("pg_dump"))
+                .args(["--dbname", &self.url(from), "--file"])
+                .arg(&dump),
+        )?;
+        let mut restore = Command::new(server.program("psql"));
+        restore
+            .args(["--dbname", &self.url(to), "--no-psqlrc", "--quiet"])
+            .args(["--set", "ON_ERROR_STOP=1", "--file"])
+            .arg(&dump);
+        tools::output(&mut restore)?;
+        Ok(())
     }
 
     /// Drops a database, whoever is connected to it.

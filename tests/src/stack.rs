@@ -537,12 +537,13 @@ impl Database {
         Ok(Self { name, shared })
     }
 
-    /// A copy of it as it is now, as a dump and its restoration would make. Nobody may be connected.
+    /// A copy of it as it is now, made by dumping and restoring it.
     ///
     /// # Errors
     /// PostgreSQL refuses.
-    pub async fn copy(&self) -> anyhow::Result<Self> {
-        let name = self.shared.create(Some(&self.name)).await?;
+    pub async fn restored(&self) -> anyhow::Result<Self> {
+        let name = self.shared.next_name();
+        self.shared.postgres.restore_copy(&self.name, &name).await?;
         let shared = self.shared.clone();
         Ok(Self { name, shared })
     }
@@ -668,10 +669,14 @@ impl Shared {
         for name in self.take_discarded() {
             self.postgres.drop_database(&name).await?;
         }
-        let name = format!("test_{}", self.made.fetch_add(1, Ordering::Relaxed));
+        let name = self.next_name();
         let made = self.postgres.create_database(&name, template).await;
         made.with_context(|| format!("making {name}\n{}", self.postgres.tail()))?;
         Ok(name)
+    }
+
+    fn next_name(&self) -> String {
+        format!("test_{}", self.made.fetch_add(1, Ordering::Relaxed))
     }
 
     fn discard(&self, name: String) {

@@ -90,15 +90,18 @@ async fn wait(
     let mut waiting = Vec::with_capacity(redis.len());
     for client in redis {
         let tide = Tide::new(TideGauge::new(), client, keyspace)?;
-        waiting.push(async move { (client, tide.reached(at_least_ms, bound).await) });
+        waiting.push(async move {
+            let reached = tide.reached(at_least_ms, bound).await;
+            (client, reached, begun.elapsed())
+        });
     }
     let mut pending = Vec::new();
-    for (client, invalidation) in futures_util::future::join_all(waiting).await {
-        match invalidation {
+    for (client, reached, took) in futures_util::future::join_all(waiting).await {
+        match reached {
             Invalidation::Applied => println!(
                 "applied in {} within {} ms",
                 place(client),
-                begun.elapsed().as_millis()
+                took.as_millis()
             ),
             Invalidation::Pending => pending.push(place(client)),
         }

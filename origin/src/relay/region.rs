@@ -27,10 +27,17 @@ impl Target {
         Self { client, keyspace }
     }
 
-    /// Connects, and looks at what is there.
+    /// Connects, looks at what is there, and hands over the script: no event has to wait for that.
     pub(crate) async fn connect(&self) -> Result<Found, RegionError> {
         let mut redis = self.client.get_multiplexed_async_connection().await?;
-        let identity = identify(&mut redis).await?;
+        let (info, _): (String, String) = redis::pipe()
+            .cmd("INFO")
+            .cmd("SCRIPT")
+            .arg("LOAD")
+            .arg(include_str!("apply.lua"))
+            .query_async(&mut redis)
+            .await?;
+        let identity = identity(&info)?;
         let held = Held::read(&mut redis, &self.keyspace).await?;
         Ok(Found {
             redis,
@@ -187,8 +194,8 @@ impl Region {
     }
 }
 
-async fn identify(redis: &mut MultiplexedConnection) -> Result<String, RegionError> {
-    let info: String = redis::cmd("INFO").query_async(redis).await?;
+/// Which life of which server says this of itself.
+fn identity(info: &str) -> Result<String, RegionError> {
     let field = |name: &'static str| {
         info.lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
