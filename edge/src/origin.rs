@@ -17,7 +17,12 @@ use spin_sdk::{
         wit_future,
     },
 };
-use tidemark_shared::{digest::Digest, etag::ETag, fill::Answer, header};
+use tidemark_shared::{
+    digest::Digest,
+    etag::ETag,
+    fill::{Answer, Provenance},
+    header,
+};
 
 use crate::{
     address::OriginAddress,
@@ -30,6 +35,7 @@ const MAX_BODY: usize = 32 * 1024 * 1024;
 
 const AS_OF: HeaderName = HeaderName::from_static(header::AS_OF);
 const CATALOG: HeaderName = HeaderName::from_static(header::CATALOG);
+const CACHE_GROUPS: HeaderName = HeaderName::from_static(header::CACHE_GROUPS);
 
 /// What to ask the origin.
 #[derive(Clone, Debug)]
@@ -46,9 +52,9 @@ pub(crate) type Loaded = Result<Fetched, Failure>;
 pub(crate) struct Fetched {
     pub(crate) body: Bytes,
     pub(crate) etag: ETag,
-    /// When it was true, and by which catalog; an answer that does not say can't be stored.
+    /// When it was true, and by what it was made; an answer that does not say can't be stored.
     pub(crate) as_of_ms: Option<i64>,
-    pub(crate) catalog: Option<Digest>,
+    pub(crate) provenance: Option<Provenance>,
 }
 
 /// Why there is no answer.
@@ -88,7 +94,7 @@ impl Fetched {
         Some(Answer {
             status: StatusCode::OK.as_u16(),
             as_of_ms: self.as_of_ms?,
-            catalog: self.catalog?,
+            provenance: self.provenance.clone()?,
             etag: self.etag,
             body: self.body.clone(),
         })
@@ -122,7 +128,7 @@ impl Origin {
             return Ok(Fetched {
                 etag: ETag::of(&body),
                 as_of_ms: text(&head.headers, &AS_OF).and_then(|ms| ms.parse().ok()),
-                catalog: text(&head.headers, &CATALOG).and_then(Digest::parse),
+                provenance: provenance(&head.headers),
                 body,
             });
         }
@@ -182,6 +188,13 @@ async fn read(body: IncomingResponseBody) -> Result<Bytes, Failure> {
         Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLong),
         Err(error) => Err(error.downcast_ref().map_or(Failure::Unreachable, failure)),
     }
+}
+
+fn provenance(headers: &HeaderMap) -> Option<Provenance> {
+    Some(Provenance {
+        catalog: Digest::parse(text(headers, &CATALOG)?)?,
+        scopes: text(headers, &CACHE_GROUPS)?.to_owned(),
+    })
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

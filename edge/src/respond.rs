@@ -170,7 +170,7 @@ mod tests {
     use futures::FutureExt;
     use http::header::IF_NONE_MATCH;
     use http_body_util::BodyExt;
-    use tidemark_shared::{digest::Digest, outcome::Outcome};
+    use tidemark_shared::outcome::Outcome;
 
     use super::*;
 
@@ -187,7 +187,7 @@ mod tests {
         let fetched = Fetched {
             etag: ETag::of(&body),
             as_of_ms: Some(1_763_863_200_123),
-            catalog: Some(Digest::of(b"catalog")),
+            provenance: None,
             body,
         };
         let status = CacheStatus {

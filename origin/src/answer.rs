@@ -7,25 +7,24 @@ use sqlx::{
     query::Query as SqlxQuery,
 };
 use tidemark_shared::{
-    digest::Digest,
-    fill::Answer,
+    fill::{Answer, Provenance},
     param::{Params, Value},
 };
 
 use crate::statement::Statement;
 
-/// Runs a statement of this catalog's; `None` where its shape needs a row and there is none.
+/// Runs a query's statement; `None` where its shape needs a row and there is none.
 ///
 /// # Errors
 /// Whatever PostgreSQL or the pool reports.
 pub async fn query(
     pool: &PgPool,
-    catalog: Digest,
+    provenance: Provenance,
     statement: &Statement,
     params: &Params,
 ) -> Result<Option<Answer>, sqlx::Error> {
     let row = bound(statement, params).fetch_optional(pool).await?;
-    row.map(|row| Ok(Answer::new(200, row.try_get(0)?, catalog, body(&row)?)))
+    row.map(|row| Ok(Answer::new(200, row.try_get(0)?, provenance, body(&row)?)))
         .transpose()
 }
 

@@ -17,7 +17,7 @@ use tidemark_shared::{
     audit::{Difference, Explanation, Finding, explain},
     catalog::Query,
     entry::Entry,
-    fill::Answer,
+    fill::{Answer, Provenance},
     freshness::{Demand, Observation, Verdict, decide},
     key::{Key, Keyspace},
     param::Params,
@@ -267,8 +267,9 @@ impl Auditor<'_> {
             .queries
             .get(&question.query.name)
             .ok_or(sqlx::Error::RowNotFound)?;
-        let digest = self.repository.digest;
-        answer::query(self.queries, digest, statement, &question.params).await
+        let scopes = question.query.scopes(&question.params);
+        let provenance = Provenance::of(self.repository.digest, &scopes);
+        answer::query(self.queries, provenance, statement, &question.params).await
     }
 
     /// A moment after every snapshot that was taken so far, in ms since the Unix epoch by the

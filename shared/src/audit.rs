@@ -103,7 +103,7 @@ mod tests {
         entry::tests::key,
         epoch::Epoch,
         event::EventId,
-        fill::Answer,
+        fill::{Answer, Provenance},
         freshness::{Demand, Verdict, decide},
         policy::Policy,
         stamp::Stamp,
@@ -144,7 +144,7 @@ mod tests {
         let answer = Answer::new(
             200,
             0,
-            Digest::of(b"catalog"),
+            Provenance::of(Digest::of(b"catalog"), &scopes()),
             Bytes::from_static(body.as_bytes()),
         );
         let sealed = permit.unwrap().seal(&POLICY, Some("/".into()), &answer, 0);

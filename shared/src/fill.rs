@@ -15,6 +15,7 @@ use crate::{
     etag::ETag,
     key::Key,
     policy::Policy,
+    scope::{self, Scope},
     stamp::Witness,
     tidemark::Tidemark,
 };
@@ -24,8 +25,28 @@ use crate::{
 pub struct Permit {
     key: Key,
     epoch: Epoch,
-    catalog: Digest,
     witness: Witness,
+    expected: Provenance,
+}
+
+/// By what an answer was made. While a new catalog is rolled out, edge and origin may not mean the
+/// same by a question; then the answer does not belong under the stamps that the edge has observed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// The catalog: its declarations and its SQL.
+    pub catalog: Digest,
+    /// The scopes that the answer depends on, as `Cache-Groups` lists them.
+    pub scopes: String,
+}
+
+impl Provenance {
+    /// Of an answer that depends on these scopes, in this catalog.
+    pub fn of(catalog: Digest, scopes: &[Scope]) -> Self {
+        Self {
+            catalog,
+            scopes: scope::list(scopes),
+        }
+    }
 }
 
 /// An answer of the origin.
@@ -35,8 +56,8 @@ pub struct Answer {
     pub status: u16,
     /// A moment, in ms since the Unix epoch by the database's clock, not after the SQL's snapshot.
     pub as_of_ms: i64,
-    /// The catalog whose SQL made it.
-    pub catalog: Digest,
+    /// By what it was made.
+    pub provenance: Provenance,
     /// The body's entity tag.
     pub etag: ETag,
     /// The body.
@@ -45,11 +66,11 @@ pub struct Answer {
 
 impl Answer {
     /// An answer with the entity tag of its body.
-    pub fn new(status: u16, as_of_ms: i64, catalog: Digest, body: Bytes) -> Self {
+    pub fn new(status: u16, as_of_ms: i64, provenance: Provenance, body: Bytes) -> Self {
         Self {
             status,
             as_of_ms,
-            catalog,
+            provenance,
             etag: ETag::of(&body),
             body,
         }
@@ -65,19 +86,24 @@ pub struct Sealed {
 }
 
 impl Permit {
-    pub(crate) fn grant(key: &Key, tidemark: &Tidemark, witness: Witness) -> Self {
+    pub(crate) fn grant(
+        key: &Key,
+        tidemark: &Tidemark,
+        scopes: &[Scope],
+        witness: Witness,
+    ) -> Self {
         Self {
             key: key.clone(),
             epoch: tidemark.epoch,
-            catalog: tidemark.catalog,
             witness,
+            expected: Provenance::of(tidemark.catalog, scopes),
         }
     }
 
-    /// Whether an answer is of the catalog that the permit's epoch belongs to; while a new catalog is
-    /// rolled out, some are not.
+    /// Whether an answer is of the catalog that the permit's epoch belongs to, and depends on the very
+    /// scopes whose stamps were observed.
     pub fn admits(&self, answer: &Answer) -> bool {
-        answer.catalog == self.catalog
+        answer.provenance == self.expected
     }
 
     /// Makes the entry of an answer that was asked for after this permit was granted; `None` where

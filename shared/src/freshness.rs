@@ -85,6 +85,7 @@ impl Observation {
         Some(Permit::grant(
             key,
             self.tidemark.as_ref()?,
+            scopes,
             self.witness(scopes)?,
         ))
     }
@@ -202,7 +203,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{digest::Digest, entry::tests::key, epoch::Epoch, event::EventId, fill::Answer};
+    use crate::{digest::Digest, entry::tests::key, epoch::Epoch, event::EventId, fill::{Answer, Provenance}};
 
     const NOW: i64 = 1_763_863_200_000;
     const POLICY: Policy = Policy {
@@ -253,7 +254,12 @@ mod tests {
             NOW - 80
         };
         let permit = filled_under.permit(&stored_as, &scopes).unwrap();
-        let answer = Answer::new(200, NOW - 85, catalog(), Bytes::from_static(b"{}"));
+        let answer = Answer::new(
+            200,
+            NOW - 85,
+            Provenance::of(catalog(), &scopes),
+            Bytes::from_static(b"{}"),
+        );
         let sealed = permit.seal(&POLICY, None, &answer, filled_at).unwrap();
         let mut bytes = sealed.bytes().to_vec();
         if broken.corrupt {
@@ -294,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn i1_an_answer_of_another_catalog_is_not_stored() {
+    fn i1_an_answer_of_another_catalog_or_other_scopes_is_not_stored() {
         let observed = Observation {
             tidemark: Some(Tidemark {
                 term: 1,
@@ -306,10 +312,17 @@ mod tests {
             }),
             stamps: vec![Some(Stamp::new(NOW, 1))],
         };
-        let permit = observed.permit(&key("a"), &[Scope::Table("orders".into())]);
-        let body = Bytes::from_static(b"{}");
-        let older = Answer::new(200, NOW, Digest::of(b"older catalog"), body);
-        assert_eq!(permit.unwrap().seal(&POLICY, None, &older, NOW), None);
+        let scopes = [Scope::Table("orders".into())];
+        let permit = observed.permit(&key("a"), &scopes).unwrap();
+        let answer = |provenance| Answer::new(200, NOW, provenance, Bytes::from_static(b"{}"));
+        let sealed = |answer: &Answer| permit.seal(&POLICY, None, answer, NOW);
+        assert!(sealed(&answer(Provenance::of(catalog(), &scopes))).is_some());
+        let older = answer(Provenance::of(Digest::of(b"older catalog"), &scopes));
+        assert_eq!(sealed(&older), None);
+        // An edge that has not got the new catalog watches other scopes than the origin means.
+        let wider = [Scope::Table("orders".into()), Scope::Table("items".into())];
+        let newer = answer(Provenance::of(catalog(), &wider));
+        assert_eq!(sealed(&newer), None);
     }
 
     #[test]

@@ -71,6 +71,12 @@ impl fmt::Display for Scope {
     }
 }
 
+/// Scopes as a list of strings, the value of `Cache-Groups` (RFC 9875 §2, RFC 9651 §3.1).
+pub fn list(scopes: &[Scope]) -> String {
+    let texts: Vec<_> = scopes.iter().map(|scope| format!("\"{scope}\"")).collect();
+    texts.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

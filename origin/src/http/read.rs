@@ -6,6 +6,7 @@ use axum::{
 };
 use tidemark_shared::{
     catalog::Query,
+    fill::Provenance,
     header as tidemark_header,
     param::Params,
     problem::{Kind, Problem},
@@ -14,7 +15,7 @@ use tidemark_shared::{
 use super::{
     Service,
     failure::Failure,
-    respond::{cache_groups, json, set},
+    respond::{json, set},
 };
 use crate::answer;
 
@@ -31,9 +32,10 @@ pub(super) async fn answer(
         .queries
         .get(&query.name)
         .ok_or_else(|| Problem::new(Kind::Internal, "the query has no statement"))?;
+    let provenance = Provenance::of(service.repository.digest, &query.scopes(&params));
     let Some(answer) = answer::query(
         &service.queries,
-        service.repository.digest,
+        provenance,
         statement,
         &params,
     )
@@ -64,12 +66,12 @@ pub(super) async fn answer(
     set(
         headers,
         tidemark_header::CATALOG,
-        &answer.catalog.to_string(),
+        &answer.provenance.catalog.to_string(),
     );
     set(
         headers,
         tidemark_header::CACHE_GROUPS,
-        &cache_groups(&query.scopes(&params)),
+        &answer.provenance.scopes,
     );
     Ok(response)
 }

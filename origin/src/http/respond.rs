@@ -9,7 +9,6 @@ use bytes::Bytes;
 use tidemark_shared::{
     header as tidemark_header,
     problem::{self, Kind, Problem},
-    scope::Scope,
 };
 
 /// A JSON body.
@@ -53,10 +52,4 @@ pub(super) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
-}
-
-/// Scopes as a list of strings (RFC 9875 §2, RFC 9651 §3.1).
-pub(super) fn cache_groups(scopes: &[Scope]) -> String {
-    let groups: Vec<_> = scopes.iter().map(|scope| format!("\"{scope}\"")).collect();
-    groups.join(", ")
 }

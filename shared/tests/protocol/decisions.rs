@@ -13,7 +13,7 @@ use tidemark_shared::{
     entry::Entry,
     epoch::Epoch,
     event::{Event, EventId},
-    fill::{Answer, Permit},
+    fill::{Answer, Permit, Provenance},
     flight::{self, Claim, Join},
     freshness::{Demand, Observation, judge},
     history::{self, Ground, Record, Succession},
@@ -248,6 +248,7 @@ pub(crate) fn succession(held: Option<Mark>, event: Published) -> Succession {
             epoch: epoch(event.epoch),
             as_of: time(event.as_of),
             catalog: catalog(event.catalog),
+            stamp_ttl_ms: 1,
             scopes: Vec::new(),
         };
         history::succession(held.map(tidemark).as_ref(), &event)
@@ -316,10 +317,13 @@ fn sealed(key: &Key, cached: &Cached) -> Option<Entry> {
     let answer = Answer::new(
         200,
         time(cached.shown.data),
-        catalog(cached.shown.catalog),
+        Provenance::of(
+            catalog(cached.shown.catalog),
+            &scopes(cached.basis.stamps),
+        ),
         Bytes::from(vec![cached.shown.data]),
     );
-    let sealed = permit(key, cached.basis)?.seal(&policy(1), &answer, EPOCH_MS)?;
+    let sealed = permit(key, cached.basis)?.seal(&policy(1), None, &answer, EPOCH_MS)?;
     let bytes = Bytes::copy_from_slice(sealed.bytes());
     let entry = Entry::decode(&bytes, key).expect("a sealed entry decodes");
     assert_eq!(
