@@ -156,7 +156,7 @@ impl Relay {
             last: outbox::last_event(database).await?,
             next: EventId { term, seq: 1 },
             as_of: 0,
-            horizon: outbox::Horizon::unknown(),
+            horizon: outbox::begin(database).await?,
         };
         Ok((region, state))
     }
