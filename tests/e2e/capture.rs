@@ -400,3 +400,28 @@ async fn i1_a_write_to_an_inheriting_table_invalidates() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn i1_a_backlog_of_several_batches_is_applied_whole() {
+    let stack = Stack::start().await;
+    assert!(orders(&stack.hit(&dashboard(42)).await) > 0);
+    stack
+        .sql(
+            "INSERT INTO tidemark.outbox (kind, name, members)
+             SELECT 'm', 'user', ARRAY[n::text] FROM generate_series(1, 5000) AS n;
+             UPDATE orders SET status = 'cancelled' WHERE org_id = 42",
+        )
+        .await;
+    stack.settled().await;
+    assert_eq!(orders(&stack.read(&dashboard(42)).await), 0);
+    tidemark_tests::wait::until(
+        "the outbox is empty",
+        async || {
+            stack
+                .value::<i64>("SELECT count(*) FROM tidemark.outbox")
+                .await
+        },
+        |rows| *rows == 0,
+    )
+    .await;
+}

@@ -182,6 +182,7 @@ async fn i1_replica_sessions_and_roles_without_rights_are_captured() {
         "{SCHEMA} DO $$ BEGIN CREATE ROLE writer_only; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
          GRANT INSERT, UPDATE, DELETE, SELECT, TRUNCATE ON orders TO writer_only;"
     );
+    let grant = "GRANT USAGE ON SCHEMA tidemark TO writer_only; GRANT CREATE ON SCHEMA public TO writer_only;";
     let mut captured = Captured::new(&schema, CATALOG, USES).await;
     captured
         .each_records(&[
@@ -199,4 +200,14 @@ async fn i1_replica_sessions_and_roles_without_rights_are_captured() {
             ),
         ])
         .await;
+    // Nor can a role that may look into the schema have the functions called for its own purposes.
+    captured.database.run(grant).await.unwrap();
+    let own = captured
+        .database
+        .run(
+            "SET ROLE writer_only; CREATE TABLE own (org_id int);
+             CREATE TRIGGER own AFTER TRUNCATE ON own EXECUTE FUNCTION tidemark.\"capture truncate orders\"()",
+        )
+        .await;
+    assert!(own.unwrap_err().to_string().contains("permission denied"));
 }

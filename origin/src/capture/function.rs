@@ -88,15 +88,18 @@ impl Target<'_> {
         let variables = if self.marks.is_empty() {
             ""
         } else {
-            "DECLARE\n  rows_before pg_catalog.int8;\n  rows_after pg_catalog.int8;\n"
+            "DECLARE\n  rows_before pg_catalog.int8;\n  rows_after pg_catalog.int8;\n  differs pg_catalog.bool;\n"
         };
         format!("{variables}BEGIN\n{record}  RETURN NULL;\nEND\n")
     }
 
     /// The whole function.
     pub(super) fn function(&self, name: &str, operation: Operation) -> String {
+        // Nobody else may have it called for a table of their own, whose types they choose.
         format!(
-            "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS {};\n",
+            "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS {};
+REVOKE ALL ON FUNCTION {name}() FROM PUBLIC;
+",
             dollar_quoted(&self.body(operation))
         )
     }
@@ -142,7 +145,7 @@ impl Target<'_> {
     {many};
   END IF;
 ",
-            one = self.record_one(&format!("{rows} AS r"), &["r"], None),
+            one = self.record_one(&format!("{rows} AS r"), &["r"]),
             many = self.record_many(&columns, &touched, false),
         )
     }
@@ -175,27 +178,34 @@ impl Target<'_> {
                 side("n", &columns)
             ),
         };
+        // Whether a single row differs is asked before anything is written: that is all that an
+        // update of columns that don't matter costs.
+        let differs = pairs.as_ref().map_or("true".to_owned(), |(.., differs)| {
+            format!(
+                "(SELECT {differs} FROM (SELECT * FROM old_rows LIMIT 1) AS o
+            CROSS JOIN (SELECT * FROM new_rows LIMIT 1) AS n)"
+            )
+        });
         format!(
             "  SELECT (SELECT pg_catalog.count(*) FROM (SELECT FROM old_rows LIMIT 2) AS few),
-         (SELECT pg_catalog.count(*) FROM (SELECT FROM new_rows LIMIT 2) AS few)
-    INTO rows_before, rows_after;
+         (SELECT pg_catalog.count(*) FROM (SELECT FROM new_rows LIMIT 2) AS few),
+         {differs}
+    INTO rows_before, rows_after, differs;
   IF rows_before OPERATOR(pg_catalog.=) 1 AND rows_after OPERATOR(pg_catalog.=) 1 THEN
-    {one};
+    IF differs THEN
+      {one};
+    END IF;
   ELSIF rows_before OPERATOR(pg_catalog.>) 0 OR rows_after OPERATOR(pg_catalog.>) 0 THEN
     {many};
   END IF;
 ",
-            one = self.record_one(
-                "old_rows AS o CROSS JOIN new_rows AS n",
-                &["o", "n"],
-                pairs.as_ref().map(|(.., differs)| differs.as_str())
-            ),
+            one = self.record_one("old_rows AS o CROSS JOIN new_rows AS n", &["o", "n"]),
             many = self.record_many(&columns, &touched, pairs.is_some()),
         )
     }
 
     /// Records what one row touches: `sides` are its names in `from`.
-    fn record_one(&self, from: &str, sides: &[&str], only_if: Option<&str>) -> String {
+    fn record_one(&self, from: &str, sides: &[&str]) -> String {
         let mut rows: Vec<_> = self
             .whole_table
             .then(|| self.whole_row())
@@ -225,12 +235,11 @@ impl Target<'_> {
                 literal(name)
             ));
         }
-        let only_if = only_if.map_or_else(String::new, |condition| format!(" AND ({condition})"));
         format!(
             "{INTO_OUTBOX}
       SELECT s.kind, s.name, s.members FROM {from} CROSS JOIN LATERAL (VALUES
         {}
-      ) AS s (kind, name, members) WHERE s.members IS NOT NULL{only_if}",
+      ) AS s (kind, name, members) WHERE s.members IS NOT NULL",
             rows.join(",\n        ")
         )
     }

@@ -82,7 +82,7 @@ pub enum CaptureError {
     },
     /// The triggers are missing, disabled or of another catalog, or don't cover a partition.
     #[error(
-        "the triggers in the database are not those of this catalog; run: tidemark-origin install"
+        "the triggers in the database are not those of this catalog, or partitions have changed since they were made; run: tidemark-origin install"
     )]
     NotInstalled,
     /// PostgreSQL refused.

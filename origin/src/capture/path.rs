@@ -176,6 +176,7 @@ pub(super) fn members_function(paths: &BTreeMap<String, Path>) -> String {
     format!(
         "CREATE OR REPLACE FUNCTION tidemark.members(path text, keys text[]) RETURNS text[]
 LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {};
+REVOKE ALL ON FUNCTION tidemark.members(text, text[]) FROM PUBLIC;
 ",
         dollar_quoted(&body)
     )

@@ -104,6 +104,7 @@ impl<'a> Leadership<'a> {
         let mut fleet = Fleet::new(targets, gauge);
         let next = first_of(outbox::next_term(&mut database).await?);
         let last_change = outbox::last_event(&mut database).await?;
+        let horizon = outbox::begin(&mut database).await?;
         let history = ground::database(&mut database).await?;
         fleet.gather(GATHER).await;
         Ok(Self {
@@ -113,7 +114,7 @@ impl<'a> Leadership<'a> {
             history,
             next,
             last_change,
-            horizon: Horizon::unknown(),
+            horizon,
             verified: Instant::now(),
         })
     }
