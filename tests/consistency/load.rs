@@ -14,7 +14,7 @@ async fn i1_i2_i3_every_answer_keeps_the_promises() {
     let _turn = crate::turn().await;
     let world = World::start(Wiring::Direct).await.unwrap();
     let run = Run::start(&world, Load::of(seed())).await.unwrap();
-    run.until_reads(READS).await;
+    run.until_reads(READS).await.unwrap();
     let report = run.judge(&world).await.unwrap();
     say(format_args!("consistency:\n{report}"));
     report.assert_kept();

@@ -88,7 +88,7 @@ pub async fn weather(
     let hits_again = healed.elapsed();
     time::sleep(RECOVERY.saturating_sub(healed.elapsed())).await;
     let refused = run.refused();
-    run.until_reads(run.reads() + READS).await;
+    run.until_reads(run.reads() + READS).await?;
     let refused_late = run.refused() - refused;
     ensure!(
         hits_again < RECOVERY * 4,

@@ -3,12 +3,7 @@
 //! A fault lasts until [`Storm::strike`] returns: that heals it. To add one, name it in [`Fault`],
 //! list it, and say what it does to the [`World`].
 
-use std::{
-    collections::HashSet,
-    fmt,
-    mem::discriminant,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, fmt, mem::discriminant, time::Duration};
 
 use anyhow::Context as _;
 use rustix::process::Signal;
@@ -21,16 +16,17 @@ use super::{
     world::{Network, World},
 };
 use crate::{
-    redis::{Redis, Snapshot},
+    redis::Redis,
     tcp_relay::{TcpRelay, Weather},
 };
 
 /// A server that was told to end at once does so within this.
 const END: Duration = Duration::from_secs(20);
 
-/// What Redis is set back to is at least this old, so that its tidemark is of no use any more: see
-/// the limits in `docs/consistency.md`.
-const OLD: Duration = Duration::from_millis(1_500);
+/// What Redis is set back to is at least this old, in ms: too old for its tidemark to prove anything
+/// to any query, and young enough for its entries to be there. (See the limit in
+/// `docs/consistency.md`.)
+const TOO_OLD_MS: u64 = 3_100;
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,20 +143,11 @@ pub struct Struck {
     pub healed: i64,
 }
 
-/// What a region's Redis held some time ago.
-#[derive(Debug)]
-struct Saved {
-    region: usize,
-    snapshot: Snapshot,
-    since: Instant,
-}
-
 /// Brings faults over a world, and heals them.
 #[derive(Debug)]
 pub struct Storm {
     chance: Chance,
     coming: Vec<Fault>,
-    saved: Option<Saved>,
     /// What there was so far.
     pub struck: Vec<Struck>,
 }
@@ -171,7 +158,6 @@ impl Storm {
         Self {
             chance,
             coming: Vec::new(),
-            saved: None,
             struck: Vec::new(),
         }
     }
@@ -191,15 +177,6 @@ impl Storm {
     /// # Errors
     /// A server does not come back.
     pub async fn strike(&mut self, world: &mut World) -> anyhow::Result<Fault> {
-        if self.saved.is_none() {
-            let region = self.chance.below(world.regions.len());
-            let snapshot = world.regions[region].redis.save().await?;
-            self.saved = Some(Saved {
-                region,
-                snapshot,
-                since: Instant::now(),
-            });
-        }
         if self.coming.is_empty() {
             self.coming = Fault::shuffled(&mut self.chance, world.regions.len());
         }
@@ -226,10 +203,9 @@ impl Storm {
                 redis.restart().await?;
             }
             Fault::RedisSetBack => {
-                let saved = self.saved.take().context("there is a snapshot")?;
-                time::sleep(OLD.saturating_sub(saved.since.elapsed())).await;
-                let redis = &mut world.regions[saved.region].redis;
-                redis.crash_back_to(&saved.snapshot).await?;
+                let snapshot = redis.save().await?;
+                self.pause(TOO_OLD_MS, TOO_OLD_MS + 1_000).await;
+                redis.crash_back_to(&snapshot).await?;
             }
             Fault::RedisFrozen => {
                 redis.process().signal(Signal::STOP);

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use sqlx::{Connection as _, PgConnection};
 use tokio::{task::JoinSet, time};
 
@@ -23,6 +23,9 @@ use super::{
     world::World,
     writers::{Commander, SqlWriter},
 };
+
+/// Who is not answered for so long never will be.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// How much is going on.
 #[derive(Clone, Copy, Debug)]
@@ -147,10 +150,24 @@ impl Run {
     }
 
     /// Waits until so many reads were answered.
-    pub async fn until_reads(&self, reads: u64) {
-        while self.reads() < reads {
+    ///
+    /// # Errors
+    /// None is answered any more.
+    pub async fn until_reads(&self, reads: u64) -> anyhow::Result<()> {
+        let (mut last, mut since) = (self.reads(), Instant::now());
+        while last < reads {
             time::sleep(Duration::from_millis(20)).await;
+            let now = self.reads();
+            if now > last {
+                (last, since) = (now, Instant::now());
+            }
+            ensure!(
+                since.elapsed() < SILENCE,
+                "no read was answered for {SILENCE:?}; seed {}",
+                self.load.seed
+            );
         }
+        Ok(())
     }
 
     /// Sends everybody home and judges what they got.

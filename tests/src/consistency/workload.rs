@@ -286,7 +286,7 @@ const TOML: &str = r#"
     shape  = "json"
     reads  = ["registers"]
     scope  = "group:{group}"
-    ttl    = "3s"
+    ttl    = "6s"
 
     [query.register]
     path   = "/register/{id}"
@@ -295,7 +295,7 @@ const TOML: &str = r#"
     shape  = "json"
     reads  = ["registers"]
     scope  = "register:{id}"
-    ttl    = "4s"
+    ttl    = "8s"
 
     [query.tree]
     path   = "/group/{group}/tree"
@@ -304,14 +304,14 @@ const TOML: &str = r#"
     shape  = "json"
     reads  = ["parents", "children"]
     scope  = "group:{group}"
-    ttl    = "2s"
+    ttl    = "4s"
 
     [query.notices]
     path   = "/notices"
     sql    = "notices.sql"
     shape  = "json"
     reads  = ["notices"]
-    ttl    = "4s"
+    ttl    = "8s"
 
     [query.overview]
     path   = "/group/{group}/overview"
@@ -321,7 +321,7 @@ const TOML: &str = r#"
     reads  = ["registers", "parents", "children", "notices"]
     scope  = "group:{group}"
     max_staleness = "3s"
-    ttl    = "4s"
+    ttl    = "8s"
 
     [query.exact]
     path   = "/group/{group}/exact"
