@@ -1,9 +1,6 @@
 //! The service as a whole: built on any port, run until it is told to stop.
 
-use std::{
-    collections::BTreeMap, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::{Connection as _, PgConnection};
 use tidemark_shared::{key::Keyspace, route};

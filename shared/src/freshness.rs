@@ -203,7 +203,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{digest::Digest, entry::tests::key, epoch::Epoch, event::EventId, fill::{Answer, Provenance}};
+    use crate::{
+        digest::Digest,
+        entry::tests::key,
+        epoch::Epoch,
+        event::EventId,
+        fill::{Answer, Provenance},
+    };
 
     const NOW: i64 = 1_763_863_200_000;
     const POLICY: Policy = Policy {

@@ -42,8 +42,8 @@ use tidemark_shared::{
 
 use crate::usage::Columns;
 use function::{Target, Updates};
-pub(crate) use name::quoted;
 use name::literal;
+pub(crate) use name::quoted;
 use relation::Relation;
 use verification::Planned;
 

@@ -1,7 +1,5 @@
 //! `install` and `uninstall`: the triggers in the database.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 
 use super::arguments::{CatalogArgs, DatabaseArgs};

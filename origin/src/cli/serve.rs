@@ -1,6 +1,6 @@
 //! `serve` and `relay`: the commands that run until they are told to stop.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;

@@ -33,13 +33,7 @@ pub(super) async fn answer(
         .get(&query.name)
         .ok_or_else(|| Problem::new(Kind::Internal, "the query has no statement"))?;
     let provenance = Provenance::of(service.repository.digest, &query.scopes(&params));
-    let Some(answer) = answer::query(
-        &service.queries,
-        provenance,
-        statement,
-        &params,
-    )
-    .await?
+    let Some(answer) = answer::query(&service.queries, provenance, statement, &params).await?
     else {
         return Err(Problem::new(Kind::NoRow, "nothing has these arguments").into());
     };

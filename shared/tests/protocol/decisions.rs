@@ -317,10 +317,7 @@ fn sealed(key: &Key, cached: &Cached) -> Option<Entry> {
     let answer = Answer::new(
         200,
         time(cached.shown.data),
-        Provenance::of(
-            catalog(cached.shown.catalog),
-            &scopes(cached.basis.stamps),
-        ),
+        Provenance::of(catalog(cached.shown.catalog), &scopes(cached.basis.stamps)),
         Bytes::from(vec![cached.shown.data]),
     );
     let sealed = permit(key, cached.basis)?.seal(&policy(1), None, &answer, EPOCH_MS)?;
