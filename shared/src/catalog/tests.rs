@@ -78,6 +78,9 @@ fn capture_covers_every_table_on_the_way_to_a_family() {
     assert_eq!(via("order_items"), ["orders", "customers"]);
     assert_eq!(via("orders"), ["customers"]);
     assert!(via("customers").is_empty());
+    // Nothing else of these rows is in any answer.
+    assert!(captures["order_items"].read);
+    assert!(!captures["orders"].read && !captures["customers"].read);
 }
 
 #[test]
