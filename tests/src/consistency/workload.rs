@@ -114,7 +114,8 @@ pub enum Belonging {
 /// A read that somebody may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// The registers of a group: all, or one half of them; the view only makes another key.
+    /// The registers of a group: all, or one half of them. The slow view takes a while after it has
+    /// looked, so that there is time for changes before its answer is stored.
     Registers {
         /// The group.
         group: i64,
@@ -140,7 +141,7 @@ impl Question {
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for group in 1..=GROUPS {
-            for view in ["plain", "wide"] {
+            for view in ["plain", "slow"] {
                 for half in [None, Some(0), Some(1)] {
                     all.push(Self::Registers { group, half, view });
                 }
@@ -217,7 +218,8 @@ pub const CATALOG: OwnCatalog = OwnCatalog {
     sql: &[
         (
             "registers.sql",
-            "SELECT json_build_object('registers', coalesce(json_agg(json_build_array(id, version, tag, grp)), '[]'), 'view', :view::text)
+            "SELECT json_build_object('registers', coalesce(json_agg(json_build_array(id, version, tag, grp)), '[]'),
+                'pause', (SELECT pg_sleep(CASE :view WHEN 'slow' THEN random() * 0.06 ELSE 0 END))::text)
              FROM registers WHERE grp = :group AND (:half::bigint IS NULL OR id % 2 = :half)",
         ),
         (
@@ -281,7 +283,7 @@ pub const CATALOG: OwnCatalog = OwnCatalog {
 const TOML: &str = r#"
     [query.registers]
     path   = "/group/{group}/registers"
-    params = { group = "int", half = "int?", view = "enum(plain|wide)" }
+    params = { group = "int", half = "int?", view = "enum(plain|slow)" }
     sql    = "registers.sql"
     shape  = "json"
     reads  = ["registers"]

@@ -192,10 +192,15 @@ impl Commander {
     fn order(&mut self) -> Order {
         let id = self.chance.one_of(REGISTERS);
         let group = self.chance.one_of(GROUPS);
+        let view = if self.chance.percent(50) {
+            "plain"
+        } else {
+            "slow"
+        };
         let registers = |group| Question::Registers {
             group,
             half: None,
-            view: "plain",
+            view,
         };
         match self.chance.below(6) {
             0 | 1 => Order::new(format!("/register/{id}"), json!({}), Question::Register(id)),
