@@ -36,7 +36,7 @@ async fn what_is_recorded_is_what_a_change_touched() {
         .execute(&mut *transaction)
         .await
         .unwrap();
-    let visible = outbox::recorded_here(&mut transaction).await.unwrap();
+    let visible = outbox::visible(&mut transaction).await.unwrap();
     let ids: Vec<_> = visible.iter().map(|row| row.id).collect();
     assert!(ids.is_sorted(), "{ids:?}");
     let found: Vec<_> = visible.iter().flat_map(|row| &row.scopes).collect();
@@ -47,5 +47,5 @@ async fn what_is_recorded_is_what_a_change_touched() {
     assert!(found.contains(&&Scope::member("org", "43")), "{found:?}");
 
     transaction.rollback().await.unwrap();
-    assert_eq!(outbox::recorded_here(&mut connection).await.unwrap(), []);
+    assert_eq!(outbox::visible(&mut connection).await.unwrap(), []);
 }

@@ -82,6 +82,9 @@ async fn in_transaction(
     statements: &[(String, &str)],
 ) -> Result<Effect, ChangeError> {
     sqlx::raw_sql(LIMITS).execute(&mut *connection).await?;
+    // In this transaction's one snapshot no more of them will appear.
+    let others = outbox::visible(connection).await?;
+    let others: BTreeSet<i64> = others.into_iter().map(|row| row.id).collect();
     let mut ran = Vec::new();
     for (word, sql) in statements {
         // One statement at a time, by the protocol that takes no second one.
@@ -97,8 +100,9 @@ async fn in_transaction(
         .execute(&mut *connection)
         .await
         .map_err(refused)?;
-    let recorded = outbox::recorded_here(connection).await?;
-    let scopes: BTreeSet<_> = recorded.into_iter().flat_map(|row| row.scopes).collect();
+    let recorded = outbox::visible(connection).await?;
+    let own = recorded.into_iter().filter(|row| !others.contains(&row.id));
+    let scopes: BTreeSet<_> = own.flat_map(|row| row.scopes).collect();
     Ok(Effect {
         statements: ran,
         scopes: scopes.into_iter().collect(),

@@ -171,14 +171,13 @@ pub(super) async fn settle(
     Ok(())
 }
 
-/// What the connection's own transaction has recorded so far.
+/// All rows that are visible now, those of the connection's own transaction among them.
 ///
 /// # Errors
 /// PostgreSQL refuses, capture may not be installed; or a row is of another version.
-pub async fn recorded_here(database: &mut PgConnection) -> Result<Vec<Recorded>, RelayError> {
+pub async fn visible(database: &mut PgConnection) -> Result<Vec<Recorded>, RelayError> {
     let rows = sqlx::query(AssertSqlSafe(format!(
-        "SELECT {ROW} FROM tidemark.outbox
-         WHERE xact = pg_current_xact_id_if_assigned() ORDER BY id"
+        "SELECT {ROW} FROM tidemark.outbox ORDER BY xact, id"
     )))
     .fetch_all(database)
     .await?;
