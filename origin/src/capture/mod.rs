@@ -46,6 +46,7 @@ use name::literal;
 pub(crate) use name::quoted;
 use relation::Relation;
 use verification::Planned;
+pub(crate) use verification::unchanged;
 
 /// The schema, outbox and bookkeeping tables; safe to run again.
 const SCHEMA: &str = include_str!("schema.sql");
@@ -55,6 +56,8 @@ const SCHEMA: &str = include_str!("schema.sql");
 pub struct Installation {
     /// The tables with triggers, as the catalog names them.
     pub tables: Vec<String>,
+    catalog: Catalog,
+    uses: BTreeMap<String, Columns>,
     triggers: String,
     planned: Planned,
     digest: Digest,
@@ -242,6 +245,8 @@ impl Installation {
         ]);
         Ok(Self {
             tables: captures.keys().map(|table| (*table).to_owned()).collect(),
+            catalog: catalog.clone(),
+            uses: uses.clone(),
             triggers: sql,
             planned: Planned {
                 tables,
@@ -297,6 +302,21 @@ impl Installation {
         } else {
             Err(CaptureError::NotInstalled)
         }
+    }
+
+    /// The same for the tables as they are linked now: after a partition has come or gone, and
+    /// `install` has run again.
+    ///
+    /// # Errors
+    /// As [`Installation::plan`].
+    pub async fn replanned(&self, connection: &mut PgConnection) -> Result<Self, CaptureError> {
+        Self::plan(connection, &self.catalog, &self.uses).await
+    }
+
+    /// What [`unchanged`] is asked about.
+    pub(crate) fn watched(&self) -> (&[String], String, &str) {
+        let Planned { tables, links, .. } = &self.planned;
+        (tables, self.digest.to_string(), links)
     }
 
     fn record(&self) -> String {

@@ -25,6 +25,13 @@ const LINKS: &str = "WITH RECURSIVE captured (oid) AS (
 SELECT md5(coalesce(string_agg(concat_ws(' ', child, parent, made_by), ',' ORDER BY child, parent), ''))
 FROM (SELECT * FROM below UNION SELECT * FROM above) AS links";
 
+/// Whether an installation is recorded (`$2`: its digest), and the tables that share rows with those
+/// in `$1` do so by the links of `$3`. Cheap enough for every look at the outbox, and exact there: in
+/// the snapshot that has a row of the outbox, it has everything that fired no trigger before.
+pub(crate) fn unchanged() -> String {
+    format!("(coalesce((SELECT digest = $2 FROM tidemark.installed), false) AND ({LINKS}) = $3)")
+}
+
 /// What has to be found in the database.
 #[derive(Debug)]
 pub(super) struct Planned {
@@ -58,8 +65,7 @@ impl Planned {
     ) -> Result<bool, sqlx::Error> {
         let (relations, names): (Vec<_>, Vec<_>) = self.triggers.iter().cloned().unzip();
         let in_place = sqlx::query_scalar(AssertSqlSafe(format!(
-            "SELECT coalesce((SELECT digest = $2 FROM tidemark.installed), false)
-               AND ({LINKS}) = $3
+            "SELECT {unchanged}
                AND cardinality($4::text[]) = (
                  WITH planned AS MATERIALIZED (
                    SELECT to_regclass(relation)::oid AS relation, name::name AS name
@@ -71,7 +77,8 @@ impl Planned {
                    JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
                    WHERE t.tgrelid = planned.relation AND t.tgname = planned.name
                      AND p.pronamespace = 'tidemark'::regnamespace AND t.tgenabled = 'A' OFFSET 0
-                 ) AS firing)"
+                 ) AS firing)",
+            unchanged = unchanged()
         )))
         .bind(&self.tables)
         .bind(digest.to_string())

@@ -100,7 +100,8 @@ impl<'a> Leadership<'a> {
         gauge: TideGauge,
         mut database: PgConnection,
     ) -> Result<Self, RelayError> {
-        verify(config, &mut database).await?;
+        let verified = config.installation.verify(&mut database).await;
+        doubt_unseen(&mut database, verified.map_err(RelayError::from)).await?;
         let mut fleet = Fleet::new(targets, gauge);
         let next = first_of(outbox::next_term(&mut database).await?);
         let last_change = outbox::last_event(&mut database).await?;
@@ -132,7 +133,8 @@ impl<'a> Leadership<'a> {
     /// One cycle, see the module above. Each of its steps is bounded, but not their number.
     pub(super) async fn cycle(&mut self) -> Result<Cycle, RelayError> {
         if self.verified.elapsed() >= VERIFY {
-            in_time(verify(self.config, &mut self.database)).await?;
+            let verified = in_time(self.config.installation.verify(&mut self.database)).await;
+            doubt_unseen(&mut self.database, verified).await?;
             self.verified = Instant::now();
         }
         for back in self.fleet.take_returned() {
@@ -142,7 +144,10 @@ impl<'a> Leadership<'a> {
             self.sign_of_life().await?;
             return Ok(Cycle::Stranded);
         }
-        let drained = in_time(outbox::drain(&mut self.database, &self.horizon)).await?;
+        let installation = &self.config.installation;
+        let drained = outbox::drain(&mut self.database, installation, &self.horizon);
+        let drained = in_time(drained).await;
+        let drained = doubt_unseen(&mut self.database, drained).await?;
         let mut heard = Instant::now();
         let mut prev = self.last_change;
         let mut parts = parts(&drained.scopes).peekable();
@@ -248,18 +253,20 @@ fn parts(scopes: &[Scope]) -> impl Iterator<Item = &[Scope]> {
         .chain(scopes.chunks(Event::MAX_SCOPES))
 }
 
-/// Fails unless the triggers are those of the catalog. Then something may have changed unseen, so the
-/// epochs are forgotten: whoever leads once the triggers are in place begins new ones.
-async fn verify(config: &RelayConfig, database: &mut PgConnection) -> Result<(), RelayError> {
-    let verified = config.installation.verify(database).await;
-    if let Err(CaptureError::NotInstalled) = verified {
+/// Where changes may have gone unseen, forgets the epochs: whoever leads once everything is in place
+/// begins new ones.
+async fn doubt_unseen<T>(
+    database: &mut PgConnection,
+    outcome: Result<T, RelayError>,
+) -> Result<T, RelayError> {
+    if let Err(RelayError::Capture(CaptureError::NotInstalled)) = outcome {
         match ground::forget(database).await {
             // Without the table there is nothing to forget.
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => {}
             forgotten => forgotten?,
         }
     }
-    Ok(verified?)
+    outcome
 }
 
 #[cfg(test)]

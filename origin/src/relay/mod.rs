@@ -28,6 +28,7 @@ pub(crate) mod region;
 
 use std::{sync::Arc, time::Duration};
 
+use sqlx::{Connection as _, PgConnection};
 use tidemark_shared::{digest::Digest, key::Keyspace};
 use tokio::{sync::Notify, time};
 
@@ -123,7 +124,7 @@ impl Relay {
 
     /// Leads whenever it can, for ever; failures are logged and tried again. It may be dropped at
     /// any moment: a cycle that is cut off is only repeated.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let mut complaint = None;
         loop {
             let outcome = self.lead(&mut complaint).await;
@@ -135,8 +136,24 @@ impl Relay {
                     tracing::warn!(error = text, "relay stopped leading; it keeps trying");
                     complaint = Some(text);
                 }
+                if matches!(error, RelayError::Capture(CaptureError::NotInstalled)) {
+                    self.replan().await;
+                }
             }
             time::sleep(RETRY).await;
+        }
+    }
+
+    /// Works out again what has to be installed: partitions may have come or gone, and once `install`
+    /// has run for them, its plan and this one are the same. Where that fails, it will be tried again.
+    async fn replan(&mut self) {
+        let installation = self.config.installation.clone();
+        let replanned = in_time::<_, RelayError>(async {
+            let mut database = PgConnection::connect_with(self.config.database.options()).await?;
+            Ok(installation.replanned(&mut database).await?)
+        });
+        if let Ok(installation) = replanned.await {
+            self.config.installation = Arc::new(installation);
         }
     }
 

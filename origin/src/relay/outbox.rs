@@ -6,7 +6,10 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
 use tidemark_shared::{event::EventId, scope::Scope};
 
 use super::RelayError;
-use crate::statement::AS_OF;
+use crate::{
+    capture::{self, CaptureError, Installation},
+    statement::AS_OF,
+};
 
 /// The most rows that one cycle takes, to bound its memory: a row has at most 1 000 members.
 const BATCH: i64 = 2_000;
@@ -108,17 +111,27 @@ impl Recorded {
 ///
 /// `as_of` and the rows come from one statement, whose snapshot is taken after the moment that
 /// `as_of` names: see [`AS_OF`].
+///
+/// # Errors
+/// [`CaptureError::NotInstalled`] where, in this very snapshot, something may have changed unrecorded.
 pub(super) async fn drain(
     database: &mut PgConnection,
+    installation: &Installation,
     from: &Horizon,
 ) -> Result<Drained, RelayError> {
+    let (tables, digest, links) = installation.watched();
     let rows = sqlx::query(AssertSqlSafe(format!(
-        "SELECT {AS_OF} AS as_of, pg_snapshot_xmin(pg_current_snapshot())::text AS horizon, o.*
+        "SELECT {AS_OF} AS as_of, pg_snapshot_xmin(pg_current_snapshot())::text AS horizon,
+             {unchanged} AS unchanged, o.*
          FROM (SELECT) AS always
          LEFT JOIN LATERAL (
-             SELECT {ROW} FROM tidemark.outbox WHERE xact >= $1::xid8 ORDER BY xact, id LIMIT {BATCH}
-         ) AS o ON true"
+             SELECT {ROW} FROM tidemark.outbox WHERE xact >= $4::xid8 ORDER BY xact, id LIMIT {BATCH}
+         ) AS o ON true",
+        unchanged = capture::unchanged()
     )))
+    .bind(tables)
+    .bind(digest)
+    .bind(links)
     .bind(&from.0)
     .fetch_all(database)
     .await?;
@@ -134,6 +147,9 @@ pub(super) async fn drain(
     };
     let mut scopes = BTreeSet::new();
     for row in &rows {
+        if !row.try_get::<bool, _>("unchanged")? {
+            return Err(CaptureError::NotInstalled.into());
+        }
         drained.as_of = row.try_get("as_of")?;
         drained.next = Horizon(row.try_get("horizon")?);
         if row.try_get::<Option<i64>, _>("id")?.is_some() {
