@@ -42,9 +42,25 @@ const SQL: &str = "SELECT coalesce(sum(l.amount), 0) AS total
     FROM lines l JOIN orders o USING (shop, number) JOIN projects p ON p.id = o.project_id
     WHERE p.org_id = :org";
 
+/// As it has to be written to be served: the tables on the way are read as well.
 const OWN: OwnCatalog = OwnCatalog {
     schema: SCHEMA,
-    toml: CATALOG,
+    toml: r#"
+        [query.lines]
+        path   = "/org/{org}/lines"
+        params = { org = "int" }
+        sql    = "lines.sql"
+        shape  = "row"
+        reads  = ["lines", "orders", "projects"]
+        scope  = "org:{org}"
+
+        [table.lines]
+        scope = "org:{orders.projects.org_id}"
+        [table.orders]
+        scope = "org:{projects.org_id}"
+        [table.projects]
+        scope = "org:{org_id}"
+    "#,
     sql: &[("lines.sql", SQL)],
 };
 

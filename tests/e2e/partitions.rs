@@ -1,8 +1,15 @@
 //! Tables that share rows: partitions, and tables that inherit.
 
 use tidemark_origin::capture::CaptureError;
+use tidemark_tests::{
+    http::Answer,
+    stack::{OwnCatalog, Stack},
+};
 
-use crate::captured::{Captured, plan};
+use crate::{
+    captured::{Captured, plan},
+    support::{origin, read_until},
+};
 
 const CATALOG: &str = r#"
     [query.sales]
@@ -190,4 +197,56 @@ async fn i1_a_change_of_partitions_is_noticed() {
             "{change}"
         );
     }
+}
+
+#[tokio::test]
+async fn i1_a_partition_that_is_attached_while_the_relay_runs_is_never_unseen() {
+    const PARTITIONED: OwnCatalog = OwnCatalog {
+        schema: "CREATE TABLE sales (org_id bigint, day date, amount int) PARTITION BY RANGE (day);
+                 CREATE TABLE sales_2025 PARTITION OF sales FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+                 CREATE TABLE sales_2026 (org_id bigint, day date, amount int);
+                 INSERT INTO sales_2026 VALUES (42, '2026-02-03', 5);",
+        toml: r#"
+            [query.sales]
+            path   = "/org/{org}/sales"
+            params = { org = "int" }
+            sql    = "sales.sql"
+            shape  = "row"
+            reads  = ["sales"]
+            scope  = "org:{org}"
+
+            [table.sales]
+            scope = "org:{org_id}"
+        "#,
+        sql: &[(
+            "sales.sql",
+            "SELECT coalesce(sum(amount), 0) AS total FROM sales WHERE org_id = :org",
+        )],
+    };
+    let stack = Stack::with().catalog(PARTITIONED).start().await;
+    let total = |answer: &Answer| answer.json()["total"].as_i64().unwrap();
+    assert_eq!(total(&stack.hit("/org/42/sales").await), 0);
+
+    stack
+        .sql("ALTER TABLE sales ATTACH PARTITION sales_2026 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')")
+        .await;
+    let attached = stack.now().await;
+    read_until(&stack, "/org/42/sales", "nothing is proven", |answer| {
+        let as_of: i64 = answer.header("tidemark-as-of").parse().unwrap();
+        assert!(as_of < attached || total(answer) == 5, "{answer:?}");
+        answer.cache_status().contains("detail=unproven")
+    })
+    .await;
+
+    // The running relay goes on by itself once the partition has triggers.
+    let installed = origin(&stack.origin_config, &["install"]);
+    assert!(installed.success, "{installed:?}");
+    assert_eq!(total(&stack.hit("/org/42/sales").await), 5);
+    stack
+        .sql("INSERT INTO sales_2026 VALUES (42, '2026-02-03', 1)")
+        .await;
+    read_until(&stack, "/org/42/sales", "the sale", |answer| {
+        total(answer) == 6
+    })
+    .await;
 }
