@@ -78,6 +78,8 @@ pub enum Skip {
     NoTarget,
     /// Its request is none of this catalog's, or leads to another key.
     OtherQuestion,
+    /// The query may answer differently for a reason that the catalog acknowledges.
+    Acknowledged,
     /// The relay works with another catalog.
     OtherCatalog,
     /// No edge would serve it now.
@@ -94,6 +96,7 @@ impl fmt::Display for Skip {
             Self::NotAnEntry => "not an entry",
             Self::NoTarget => "request too long to be kept",
             Self::OtherQuestion => "no request of this catalog",
+            Self::Acknowledged => "the catalog acknowledges other sources",
             Self::OtherCatalog => "the relay has another catalog",
             Self::NotFresh => "not fresh",
             Self::NoAnswer => "the query did not run",
@@ -197,6 +200,9 @@ impl Auditor<'_> {
             return Err(Skip::NoTarget.into());
         }
         let question = self.question(target).ok_or(Skip::OtherQuestion)?;
+        if !question.query.acknowledge.is_empty() {
+            return Err(Skip::Acknowledged.into());
+        }
         // Nobody reads an entry under a name that is not its own.
         if self.keyspace.entry(&question.key) != name {
             return Err(Skip::OtherQuestion.into());

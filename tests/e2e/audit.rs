@@ -313,21 +313,34 @@ async fn without_a_rate_nothing_is_audited() {
 
 /// An answer that is never the same twice.
 const RESTLESS: OwnCatalog = OwnCatalog {
-    schema: "CREATE TABLE items (id bigint PRIMARY KEY); INSERT INTO items VALUES (1)",
+    // Not what it says it is, and so taken at its word by `check`.
+    schema: "CREATE TABLE items (id bigint PRIMARY KEY); INSERT INTO items VALUES (1);
+             CREATE FUNCTION luck() RETURNS float8 IMMUTABLE LANGUAGE sql AS 'SELECT random()'",
     toml: r#"
         [query.items]
         path  = "/items"
         sql   = "items.sql"
         reads = ["items"]
+
+        [query.dice]
+        path  = "/dice"
+        sql   = "dice.sql"
+        reads = ["items"]
+        acknowledge = { "random()" = "a game" }
     "#,
-    sql: &[("items.sql", "SELECT id, random() AS luck FROM items")],
+    sql: &[
+        ("items.sql", "SELECT id, luck() FROM items"),
+        ("dice.sql", "SELECT id, random() FROM items"),
+    ],
 };
 
 #[tokio::test]
 async fn a_query_that_does_not_answer_the_same_twice_is_found_out() {
     let stack = Stack::with().catalog(RESTLESS).start().await;
     stack.hit("/items").await;
+    stack.hit("/dice").await;
     let ran = audit(&stack, &["--rate", "1000"]).await;
     assert_eq!(count(&ran, "violations"), 1, "{ran:?}");
+    assert_eq!(count(&ran, "skipped"), 1, "what is acknowledged: {ran:?}");
     assert!(ran.stderr.contains("random()"), "{ran:?}");
 }
