@@ -335,11 +335,9 @@ fn lead_edges_past(world: &World, number: usize) -> anyhow::Result<()> {
 
 async fn end_leaders_session(world: &World) -> anyhow::Result<()> {
     let mut database = PgConnection::connect_with(&world.database()).await?;
-    // The writers' locks are of transactions and have two or no numbers of this size.
     sqlx::query(
         "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-         WHERE l.locktype = 'advisory' AND l.granted AND a.application_name = 'tidemark-origin'
-           AND l.classid <> 0",
+         WHERE l.locktype = 'advisory' AND l.granted AND a.application_name = 'tidemark-origin'",
     )
     .execute(&mut database)
     .await?;

@@ -15,7 +15,6 @@ use super::{
     line::Line,
     log::{HOME, Log},
     observer::Observer,
-    plan::Moves,
     random::Chance,
     readers::{Reader, Shared},
     report::Report,
@@ -40,8 +39,6 @@ pub struct Load {
     pub commanders: u64,
     /// The longest pause between two transactions of one writer, in ms.
     pub longest_pause_ms: u64,
-    /// Whether parents move while their children change.
-    pub moves: Moves,
 }
 
 impl Load {
@@ -53,16 +50,7 @@ impl Load {
             sql_writers: 6,
             commanders: 2,
             longest_pause_ms: 80,
-            moves: moves(),
         }
-    }
-}
-
-/// `MOVES=free` lets parents move while their children change.
-fn moves() -> Moves {
-    match std::env::var("MOVES").as_deref() {
-        Ok("free") => Moves::Free,
-        _ => Moves::InTurns,
     }
 }
 
@@ -106,7 +94,6 @@ impl Run {
                 shared: shared.clone(),
                 database: world.database(),
                 chance: chance(),
-                moves: load.moves,
                 longest_pause_ms: load.longest_pause_ms,
             };
             workers.spawn(writer.run());

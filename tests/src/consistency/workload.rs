@@ -268,7 +268,6 @@ pub const CATALOG: OwnCatalog = OwnCatalog {
         (
             "touch_child.sql",
             "SELECT set_config('judge.tag', (:tag)::text, true);
-             SELECT pg_advisory_xact_lock_shared(7);
              UPDATE children SET parent_id = parent_id WHERE id = :id RETURNING id",
         ),
         (

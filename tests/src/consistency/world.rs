@@ -173,9 +173,6 @@ async fn start_origins(
         if let Some(network) = network {
             let to_postgres = &network.origins_to_postgres[number];
             database_url = through(&database_url, postgres.port(), to_postgres);
-            // The driver takes a connection that ends before the answer to its SSLRequest for a
-            // violation of the protocol, which the origin answers with 500 rather than 503.
-            database_url.push_str("?sslmode=disable");
             redis_url = through(&redis_url, redis.config().port, &network.origins_to_redis);
         }
         let config = OriginConfig {

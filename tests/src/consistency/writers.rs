@@ -20,7 +20,7 @@ use super::{
     line::Line,
     log::Command,
     now_us,
-    plan::{self, Moves, Plan, Step},
+    plan::{self, Plan, Step},
     random::Chance,
     readers::{Reader, Shared, text},
     workload::{CHILDREN, GROUPS, NOTICES, Question, REGISTERS},
@@ -49,8 +49,6 @@ pub struct SqlWriter {
     pub database: PgConnectOptions,
     /// Its chances.
     pub chance: Chance,
-    /// Whether parents move while their children change.
-    pub moves: Moves,
     /// The longest pause between two transactions, in ms.
     pub longest_pause_ms: u64,
 }
@@ -62,7 +60,7 @@ impl SqlWriter {
         while !self.shared.is_over() {
             let pause = Duration::from_millis(self.chance.between(0, self.longest_pause_ms));
             time::sleep(pause).await;
-            let plan = plan::draw(&mut self.chance, self.moves);
+            let plan = plan::draw(&mut self.chance);
             if connection.is_none() {
                 connection = self.connect().await;
             }
