@@ -289,6 +289,10 @@ const TOML: &str = r#"
     scope  = "group:{group}"
     ttl    = "6s"
 
+    [query.registers.acknowledge]
+    "pg_sleep(double precision)" = "how long it takes is no part of the answer"
+    "random()"                   = "it says only how long that is"
+
     [query.register]
     path   = "/register/{id}"
     params = { id = "int" }
