@@ -144,7 +144,10 @@ mod tests {
     #[test]
     fn a_server_that_is_gone_behind_a_proxy_is_unavailable() {
         let said = "unexpected response from SSLRequest: 0x00".to_owned();
-        assert_eq!(meaning(&sqlx::Error::Protocol(said)).kind, Kind::Unavailable);
+        assert_eq!(
+            meaning(&sqlx::Error::Protocol(said)).kind,
+            Kind::Unavailable
+        );
     }
 
     #[test]

@@ -82,12 +82,11 @@ impl Run {
     /// # Errors
     /// PostgreSQL is not there.
     pub async fn start(world: &World, load: Load) -> anyhow::Result<Self> {
-        let shared = Shared::new(Question::all());
+        let shared = Shared::new(Question::all(), world.regions.len());
         let observer = Observer::start(world.database()).await?;
         let mut streams = 0..;
         let mut chance = || Chance::new(load.seed, streams.next().unwrap_or(0));
         let edges: Vec<(u8, &str)> = (HOME..).zip(world.edges()).collect();
-        let (home, home_edge) = edges[0];
         let mut workers = JoinSet::new();
         for _ in 0..load.sql_writers {
             let writer = SqlWriter {
@@ -102,7 +101,10 @@ impl Run {
             let commander = Commander {
                 shared: shared.clone(),
                 origin: Line::to(&world.commands()),
-                reader: Reader::new(shared.clone(), home, home_edge, chance()),
+                readers: edges
+                    .iter()
+                    .map(|&(region, edge)| Reader::new(shared.clone(), region, edge, chance()))
+                    .collect(),
                 chance: chance(),
                 longest_pause_ms: load.longest_pause_ms,
             };
@@ -129,6 +131,12 @@ impl Run {
     /// How many reads were answered so far.
     pub fn reads(&self) -> u64 {
         self.shared.reads.load(Ordering::Relaxed)
+    }
+
+    /// How many hits there were so far in each region.
+    pub fn hits(&self) -> Vec<u64> {
+        let hits = self.shared.hits.iter();
+        hits.map(|hits| hits.load(Ordering::Relaxed)).collect()
     }
 
     /// How many reads were refused so far.
