@@ -19,5 +19,7 @@ async fn i4_whatever_fails_every_answer_keeps_the_promises() {
         .unwrap();
     say(format_args!("chaos:\n{weathered}"));
     weathered.assert_kept();
-    assert!(weathered.report.judgement.hits() > 0);
+    let regions = &weathered.report.judgement.regions;
+    assert_eq!(regions.len(), 2, "{weathered}");
+    assert!(regions.values().all(|share| share.hits > 0), "{weathered}");
 }

@@ -19,6 +19,9 @@ async fn i1_i2_i3_every_answer_keeps_the_promises() {
     say(format_args!("consistency:\n{report}"));
     report.assert_kept();
     assert!(report.judgement.judged() >= READS);
-    assert!(report.judgement.hits() > 0 && report.applied > 0);
+    assert!(report.applied > 0);
+    let regions = &report.judgement.regions;
+    assert_eq!(regions.len(), 2, "{report}");
+    assert!(regions.values().all(|share| share.hits > 0), "{report}");
     assert_eq!(report.refused(), 0, "{report}");
 }

@@ -27,6 +27,7 @@ pub mod edge;
 pub mod erp;
 pub mod http;
 pub mod lease;
+pub mod manager;
 pub mod origin;
 pub mod port;
 pub mod postgres;

@@ -86,7 +86,12 @@ fn meaning(error: &sqlx::Error) -> Problem {
             Kind::Unavailable,
             "no connection to the database became free in time; try again",
         ),
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed => (
+        // A violation of the protocol is what the driver calls a connection that ends before the
+        // answer to its SSLRequest: before a server that is gone there may be a proxy that is not.
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolClosed => (
             Kind::Unavailable,
             "the database can't be reached; try again",
         ),
@@ -135,6 +140,15 @@ fn by_sqlstate(code: &str) -> (Kind, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_is_gone_behind_a_proxy_is_unavailable() {
+        let said = "unexpected response from SSLRequest: 0x00".to_owned();
+        assert_eq!(
+            meaning(&sqlx::Error::Protocol(said)).kind,
+            Kind::Unavailable
+        );
+    }
 
     #[test]
     fn sql_errors_map_to_meaning() {

@@ -3,10 +3,7 @@
 //! Requests may be refused while something fails, but never answered wrongly; and soon after the
 //! last fault, everything is as before.
 
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use tokio::time;
@@ -22,7 +19,7 @@ use super::{
 /// How soon after the last fault everything is as before.
 const RECOVERY: Duration = Duration::from_secs(5);
 
-/// How many hits show that there are hits again.
+/// How many hits in a region show that there are hits again.
 const HITS: u64 = 50;
 
 /// How many reads after [`RECOVERY`] show that none is refused any more.
@@ -47,11 +44,11 @@ pub struct Weathered {
     pub report: Report,
     /// The storm.
     pub storm: Storm,
-    /// How long after the last fault there were hits again.
+    /// How long after the last fault there were hits again in each region.
     pub hits_again: Duration,
     /// How many answers were refused when everything had to be as before.
     pub refused_late: u64,
-    /// What the origins have logged as errors.
+    /// What origins and managers have logged as errors.
     pub errors: Vec<String>,
 }
 
@@ -81,8 +78,12 @@ pub async fn weather(
     }
 
     let healed = Instant::now();
-    let hits = run.shared.hits.load(Ordering::Relaxed);
-    while run.shared.hits.load(Ordering::Relaxed) < hits + HITS && healed.elapsed() < RECOVERY * 4 {
+    let before = run.hits();
+    let has_hits = || {
+        let mut regions = run.hits().into_iter().zip(&before);
+        regions.all(|(now, before)| now >= before + HITS)
+    };
+    while !has_hits() && healed.elapsed() < RECOVERY * 4 {
         time::sleep(Duration::from_millis(5)).await;
     }
     let hits_again = healed.elapsed();
@@ -92,14 +93,18 @@ pub async fn weather(
     let refused_late = run.refused() - refused;
     ensure!(
         hits_again < RECOVERY * 4,
-        "no hits {hits_again:?} after the last fault\n{}",
+        "no hits {hits_again:?} after the last fault: {:?} before, {:?} now, by region\n{}",
+        before,
+        run.hits(),
         world.origins[0].server.process().tail()
     );
 
     let report = run.judge(&world).await?;
     let mut errors = Vec::new();
-    for origin in &world.origins {
-        let log = std::fs::read_to_string(&origin.config.log)?;
+    let origins = world.origins.iter().map(|origin| &origin.config.log);
+    let managers = world.regions.iter().filter_map(|it| it.manager.as_ref());
+    for log in origins.chain(managers.map(|manager| &manager.config.log)) {
+        let log = std::fs::read_to_string(log)?;
         let lines = log.lines().filter(|line| line.contains("ERROR"));
         errors.extend(lines.map(str::to_owned));
     }
@@ -127,7 +132,7 @@ impl Weathered {
         let (struck, errors) = (&self.storm.struck, self.errors.join("\n"));
         assert!(
             self.is_kept(),
-            "promises were broken\n{self}\nfaults:\n{struck:?}\nthe origins' errors:\n{errors}"
+            "promises were broken\n{self}\nfaults:\n{struck:?}\nerrors of origins and managers:\n{errors}"
         );
     }
 }
@@ -138,7 +143,7 @@ impl std::fmt::Display for Weathered {
         writeln!(f, "{}", self.report)?;
         write!(
             f,
-            "  faults: {faults}, of {} kinds; hits again {again} ms after the last one; refused later than {RECOVERY:?} after it: {}",
+            "  faults: {faults}, of {} kinds; hits again everywhere {again} ms after the last one; refused later than {RECOVERY:?} after it: {}",
             self.storm.kinds(),
             self.refused_late
         )

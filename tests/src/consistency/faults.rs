@@ -13,7 +13,7 @@ use tokio::time;
 use super::{
     now_us,
     random::Chance,
-    world::{Network, World},
+    world::{Manager, Network, World},
 };
 use crate::{
     redis::Redis,
@@ -45,6 +45,17 @@ pub enum Fault {
     RedisEvicts,
     /// PostgreSQL is ended at once (SIGQUIT) and recovers.
     PostgresCrashed,
+    /// An edge is killed and started again.
+    EdgeKilled,
+    /// An edge does not answer (SIGSTOP), and later goes on where it was: with what it has looked up
+    /// by then, it may store an answer.
+    EdgeFrozen,
+    /// The far region's manager is killed and started again.
+    ManagerKilled,
+    /// The manager stands still (SIGSTOP), and later goes on where it was.
+    ManagerFrozen,
+    /// Whoever hears the home region's events is cut off, and misses some.
+    SubscriptionsEnded,
     /// An origin is killed; edges go to the other one.
     OriginKilled,
     /// An origin does not answer (SIGSTOP), and later goes on where it was.
@@ -75,25 +86,34 @@ pub enum Path {
     OriginsToRedis,
     /// From one origin to PostgreSQL.
     OriginToPostgres(usize),
+    /// From a region's manager to the home region's Redis.
+    ManagerToSource(usize),
+    /// From a region's manager to the Redis there.
+    ManagerToRedis(usize),
 }
 
 impl Path {
     fn any(chance: &mut Chance, regions: usize) -> Self {
-        match chance.below(8) {
+        match chance.below(12) {
             0 | 1 => Self::EdgeToRedis(chance.below(regions)),
             2 | 3 => Self::EdgeToOrigin,
             4 | 5 => Self::OriginsToRedis,
+            6 | 7 => Self::ManagerToSource(far(chance, regions)),
+            8 | 9 => Self::ManagerToRedis(far(chance, regions)),
             one => Self::OriginToPostgres(one % 2),
         }
     }
 
     fn of(self, world: &World) -> anyhow::Result<&TcpRelay> {
         let network = network(world)?;
+        let manager = |region: usize| world.regions[region].manager.as_ref();
         let relay = match self {
             Self::EdgeToRedis(region) => world.regions[region].edge_to_redis.as_ref(),
             Self::EdgeToOrigin => Some(&network.edge_to_origin),
             Self::OriginsToRedis => Some(&network.origins_to_redis),
             Self::OriginToPostgres(number) => network.origins_to_postgres.get(number),
+            Self::ManagerToSource(region) => manager(region).and_then(|it| it.to_source.as_ref()),
+            Self::ManagerToRedis(region) => manager(region).and_then(|it| it.to_redis.as_ref()),
         };
         relay.with_context(|| format!("this world has no {self:?}"))
     }
@@ -110,6 +130,11 @@ impl Fault {
             Self::RedisFlushed,
             Self::RedisEvicts,
             Self::PostgresCrashed,
+            Self::EdgeKilled,
+            Self::EdgeFrozen,
+            Self::ManagerKilled,
+            Self::ManagerFrozen,
+            Self::SubscriptionsEnded,
             Self::OriginKilled,
             Self::OriginFrozen,
             Self::LeaderDeposed,
@@ -232,6 +257,40 @@ impl Storm {
                 self.pause(0, 800).await;
                 world.postgres.restart().await?;
             }
+            Fault::EdgeKilled => {
+                let edge = &mut world.regions[region].edge;
+                edge.server.process().kill();
+                self.pause(0, 500).await;
+                edge.server = edge.config.start().await?;
+            }
+            Fault::EdgeFrozen => {
+                let edge = world.regions[region].edge.server.process();
+                edge.signal(Signal::STOP);
+                self.pause(100, 2_500).await;
+                edge.signal(Signal::CONT);
+            }
+            Fault::ManagerKilled => {
+                let manager = self.any_manager(world)?;
+                manager.process.kill();
+                self.pause(0, 2_000).await;
+                manager.process = manager.config.start().await?;
+            }
+            Fault::ManagerFrozen => {
+                let manager = self.any_manager(world)?;
+                manager.process.signal(Signal::STOP);
+                self.pause(100, 3_000).await;
+                manager.process.signal(Signal::CONT);
+            }
+            Fault::SubscriptionsEnded => {
+                let mut connection = world.regions[0].redis.connect().await?;
+                for _ in 0..self.chance.one_of(6) {
+                    let _ended: u64 = redis::cmd("CLIENT")
+                        .arg(&["KILL", "TYPE", "pubsub"])
+                        .query_async(&mut connection)
+                        .await?;
+                    self.pause(0, 300).await;
+                }
+            }
             Fault::OriginKilled => {
                 let number = self.any_origin(world);
                 world.origins[number].server.process().kill();
@@ -303,6 +362,12 @@ impl Storm {
         Ok(())
     }
 
+    fn any_manager<'a>(&mut self, world: &'a mut World) -> anyhow::Result<&'a mut Manager> {
+        let region = far(&mut self.chance, world.regions.len());
+        let manager = world.regions[region].manager.as_mut();
+        manager.context("a far region has a manager")
+    }
+
     fn any_origin(&mut self, world: &World) -> usize {
         self.chance.below(world.origins.len())
     }
@@ -320,6 +385,11 @@ impl Storm {
     }
 }
 
+/// Any region but the first one.
+fn far(chance: &mut Chance, regions: usize) -> usize {
+    1 + chance.below(regions.saturating_sub(1))
+}
+
 fn network(world: &World) -> anyhow::Result<&Network> {
     let network = world.network.as_ref();
     network.context("this world has no network that can fail")
@@ -335,11 +405,9 @@ fn lead_edges_past(world: &World, number: usize) -> anyhow::Result<()> {
 
 async fn end_leaders_session(world: &World) -> anyhow::Result<()> {
     let mut database = PgConnection::connect_with(&world.database()).await?;
-    // The writers' locks are of transactions and have two or no numbers of this size.
     sqlx::query(
         "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-         WHERE l.locktype = 'advisory' AND l.granted AND a.application_name = 'tidemark-origin'
-           AND l.classid <> 0",
+         WHERE l.locktype = 'advisory' AND l.granted AND a.application_name = 'tidemark-origin'",
     )
     .execute(&mut database)
     .await?;

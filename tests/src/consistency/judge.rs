@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     history::{History, certain_place, moments_of},
-    log::{Command, HOME, Log, Outcome, Read},
+    log::{Command, HOME, Log, Outcome, Read, region_name},
     moments::{BEGINNING, Moments},
     workload::{Belonging, Object, Part, Question, Table},
 };
@@ -62,11 +62,22 @@ pub struct Item {
     pub place: i64,
 }
 
+/// What a region had of the reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// How many reads were judged.
+    pub reads: u64,
+    /// How many of them were hits.
+    pub hits: u64,
+}
+
 /// What came of judging.
 #[derive(Debug, Default)]
 pub struct Judgement {
     /// How many reads were judged, by what the edge did.
     pub reads: BTreeMap<Outcome, u64>,
+    /// The same by region.
+    pub regions: BTreeMap<u8, Share>,
     /// How many of them were 304s.
     pub revalidated: u64,
     /// How many distinct answers they had.
@@ -164,6 +175,9 @@ impl<'a> Judge<'a> {
             .collect();
         for read in &log.reads {
             *judgement.reads.entry(read.outcome).or_default() += 1;
+            let share = judgement.regions.entry(read.region).or_default();
+            share.reads += 1;
+            share.hits += u64::from(read.outcome == Outcome::Hit);
             judgement.revalidated += u64::from(read.revalidated);
             let question = self.questions[usize::from(read.question)];
             let answer = usize::try_from(read.answer).unwrap_or(usize::MAX);
@@ -358,12 +372,12 @@ impl<'a> Judge<'a> {
             |until| format!("it last was before {}", age(until)),
         );
         format!(
-            "{}: {} ({}{}, region {}), asked at {}, answered {} later, as of {as_of}{applied}; {last}\n      {why}",
+            "{}: {} ({}{}, {} region), asked at {}, answered {} later, as of {as_of}{applied}; {last}\n      {why}",
             promise.name(),
             question.path(),
             read.outcome.name(),
             if read.revalidated { ", 304" } else { "" },
-            read.region,
+            region_name(read.region),
             read.start,
             age(read.end),
         )

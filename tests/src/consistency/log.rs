@@ -8,8 +8,13 @@ use std::{
 
 use bytes::Bytes;
 
-/// The region of the origins: where a command's invalidation is `applied`.
+/// The region of the origins: where a command's invalidation is `applied`. Those after it are far.
 pub const HOME: u8 = 0;
+
+/// What a region is called.
+pub const fn region_name(region: u8) -> &'static str {
+    if region == HOME { "home" } else { "far" }
+}
 
 /// One answered read.
 #[derive(Clone, Copy, Debug)]

@@ -27,24 +27,11 @@ pub enum Step {
     Pause(Duration),
 }
 
-/// Whether children change while their parent moves in a transaction that is still open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moves {
-    /// Never: whoever changes children or moves parents takes turns, by an advisory lock.
-    InTurns,
-    /// As they come.
-    Free,
-}
-
-/// Shared by whoever changes children; alone held by whoever moves parents.
-const CHANGES_CHILDREN: &str = "SELECT pg_advisory_xact_lock_shared(7)";
-const MOVES_PARENTS: &str = "SELECT pg_advisory_xact_lock(7)";
-
 /// `TRUNCATE` waits for everybody, and everybody for it: not for long.
 const IMPATIENT: &str = "SET LOCAL lock_timeout = '200ms'";
 
 /// One transaction.
-pub fn draw(chance: &mut Chance, moves: Moves) -> Plan {
+pub fn draw(chance: &mut Chance) -> Plan {
     let mut plan = Plan {
         begin: "BEGIN",
         steps: Vec::new(),
@@ -89,12 +76,10 @@ pub fn draw(chance: &mut Chance, moves: Moves) -> Plan {
                 let short = Duration::from_millis(chance.between(0, 20));
                 plan.steps.push(Step::Pause(short));
             }
-            if moves == Moves::Free {
-                plan.steps.push(Step::Sql(change_of_child(chance)));
-            }
+            // Its parent may have moved since.
+            plan.steps.push(Step::Sql(change_of_child(chance)));
         }
         79..90 => {
-            plan.steps.extend(turn(CHANGES_CHILDREN, moves));
             plan.steps.push(Step::Sql(change_of_child(chance)));
             if chance.percent(30) {
                 let pause = Duration::from_millis(chance.between(5, 200));
@@ -103,8 +88,11 @@ pub fn draw(chance: &mut Chance, moves: Moves) -> Plan {
             }
         }
         90..98 => {
-            plan.steps.extend(turn(MOVES_PARENTS, moves));
             plan.steps.push(Step::Sql(change_of_parent(chance)));
+            if chance.percent(40) {
+                let pause = Duration::from_millis(chance.between(5, 200));
+                plan.steps.push(Step::Pause(pause));
+            }
         }
         98 => {
             plan.steps.push(sql(IMPATIENT));
@@ -115,7 +103,6 @@ pub fn draw(chance: &mut Chance, moves: Moves) -> Plan {
             )));
         }
         _ => {
-            plan.steps.extend(turn(CHANGES_CHILDREN, moves));
             plan.steps.push(sql(IMPATIENT));
             plan.steps.push(sql("TRUNCATE children"));
             plan.steps.push(Step::Sql(format!(
@@ -125,10 +112,6 @@ pub fn draw(chance: &mut Chance, moves: Moves) -> Plan {
         }
     }
     plan
-}
-
-fn turn(lock: &str, moves: Moves) -> Option<Step> {
-    (moves == Moves::InTurns).then(|| Step::Sql(lock.to_owned()))
 }
 
 /// A statement on registers or notices, or one that only touches parents.

@@ -36,8 +36,8 @@ pub struct Shared {
     pub log: SharedLog,
     /// How many reads were answered.
     pub reads: AtomicU64,
-    /// How many of them were hits.
-    pub hits: AtomicU64,
+    /// How many of them were hits, by region.
+    pub hits: Vec<AtomicU64>,
     /// The latest `Tidemark-At-Least` that a command has answered, in ms.
     pub at_least: AtomicI64,
     /// Set when it is over.
@@ -45,14 +45,14 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// At the beginning of a run.
-    pub fn new(questions: Vec<Question>) -> Arc<Self> {
+    /// At the beginning of a run over so many regions.
+    pub fn new(questions: Vec<Question>, regions: usize) -> Arc<Self> {
         Arc::new(Self {
             paths: questions.iter().map(|question| question.path()).collect(),
             questions,
             log: SharedLog::default(),
             reads: AtomicU64::new(0),
-            hits: AtomicU64::new(0),
+            hits: (0..regions).map(|_| AtomicU64::new(0)).collect(),
             at_least: AtomicI64::new(0),
             over: AtomicBool::new(false),
         })
@@ -189,8 +189,10 @@ impl Reader {
             self.validators.insert(asked.question, etag.clone());
         }
         self.shared.reads.fetch_add(1, Ordering::Relaxed);
-        if outcome == Outcome::Hit {
-            self.shared.hits.fetch_add(1, Ordering::Relaxed);
+        if outcome == Outcome::Hit
+            && let Some(hits) = self.shared.hits.get(usize::from(self.region))
+        {
+            hits.fetch_add(1, Ordering::Relaxed);
         }
         true
     }

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::judge::Judgement;
+use super::{
+    judge::{Judgement, Share},
+    log::region_name,
+};
 
 /// How many odd answers are told in words.
 const TOLD: usize = 5;
@@ -79,6 +82,14 @@ impl fmt::Display for Report {
             self.seed
         )?;
         writeln!(f, "  outcomes: {}", by_outcome.join(", "))?;
+        let regions = self.judgement.regions.iter();
+        let by_region: Vec<_> = regions
+            .map(|(&region, share)| {
+                let (name, Share { reads, hits }) = (region_name(region), share);
+                format!("{name} {reads} reads with {hits} hits")
+            })
+            .collect();
+        writeln!(f, "  regions: {}", by_region.join(", "))?;
         writeln!(
             f,
             "  304s: {}; distinct answers: {}; refused reads: {}; refused commands: {}",

@@ -15,7 +15,6 @@ use super::{
     line::Line,
     log::{HOME, Log},
     observer::Observer,
-    plan::Moves,
     random::Chance,
     readers::{Reader, Shared},
     report::Report,
@@ -40,8 +39,6 @@ pub struct Load {
     pub commanders: u64,
     /// The longest pause between two transactions of one writer, in ms.
     pub longest_pause_ms: u64,
-    /// Whether parents move while their children change.
-    pub moves: Moves,
 }
 
 impl Load {
@@ -53,16 +50,7 @@ impl Load {
             sql_writers: 6,
             commanders: 2,
             longest_pause_ms: 80,
-            moves: moves(),
         }
-    }
-}
-
-/// `MOVES=free` lets parents move while their children change.
-fn moves() -> Moves {
-    match std::env::var("MOVES").as_deref() {
-        Ok("free") => Moves::Free,
-        _ => Moves::InTurns,
     }
 }
 
@@ -94,19 +82,17 @@ impl Run {
     /// # Errors
     /// PostgreSQL is not there.
     pub async fn start(world: &World, load: Load) -> anyhow::Result<Self> {
-        let shared = Shared::new(Question::all());
+        let shared = Shared::new(Question::all(), world.regions.len());
         let observer = Observer::start(world.database()).await?;
         let mut streams = 0..;
         let mut chance = || Chance::new(load.seed, streams.next().unwrap_or(0));
         let edges: Vec<(u8, &str)> = (HOME..).zip(world.edges()).collect();
-        let (home, home_edge) = edges[0];
         let mut workers = JoinSet::new();
         for _ in 0..load.sql_writers {
             let writer = SqlWriter {
                 shared: shared.clone(),
                 database: world.database(),
                 chance: chance(),
-                moves: load.moves,
                 longest_pause_ms: load.longest_pause_ms,
             };
             workers.spawn(writer.run());
@@ -115,7 +101,10 @@ impl Run {
             let commander = Commander {
                 shared: shared.clone(),
                 origin: Line::to(&world.commands()),
-                reader: Reader::new(shared.clone(), home, home_edge, chance()),
+                readers: edges
+                    .iter()
+                    .map(|&(region, edge)| Reader::new(shared.clone(), region, edge, chance()))
+                    .collect(),
                 chance: chance(),
                 longest_pause_ms: load.longest_pause_ms,
             };
@@ -142,6 +131,12 @@ impl Run {
     /// How many reads were answered so far.
     pub fn reads(&self) -> u64 {
         self.shared.reads.load(Ordering::Relaxed)
+    }
+
+    /// How many hits there were so far in each region.
+    pub fn hits(&self) -> Vec<u64> {
+        let hits = self.shared.hits.iter();
+        hits.map(|hits| hits.load(Ordering::Relaxed)).collect()
     }
 
     /// How many reads were refused so far.

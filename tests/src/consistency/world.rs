@@ -1,4 +1,7 @@
-//! The servers of a consistency test: one PostgreSQL, its origins, and regions of Redis and edge.
+//! The servers of a consistency test: one PostgreSQL, its origins, and two regions of Redis and edge.
+//!
+//! The relay writes to the Redis of the home region. The far region has only a cache manager, which
+//! hears the events of that Redis.
 //!
 //! Direct wiring is for speed. Relayed wiring has two origins, one of which waits to lead, and a
 //! [`TcpRelay`] on every path, so that the network can fail as well. (Both origins reach Redis by the
@@ -12,9 +15,11 @@ use tempfile::TempDir;
 use super::workload;
 use crate::{
     edge::{EdgeConfig, Runner},
+    manager::ManagerConfig,
     origin::OriginConfig,
     port::{self, local},
     postgres::{Durability, Postgres},
+    process::Process,
     redis::{Redis, RedisConfig},
     server::Server,
     stack::{edge_cache, start_edge, write_manifest},
@@ -36,7 +41,7 @@ pub enum Wiring {
 /// Everything that runs. Its fields are in the order in which they are ended.
 #[derive(Debug)]
 pub struct World {
-    /// The regions; the first one is the origins' own.
+    /// The regions; the first one is the origins' own, each other one has a manager.
     pub regions: Vec<Region>,
     /// The origins; edges ask the one that [`Network::edge_to_origin`] leads to.
     pub origins: Vec<Origin>,
@@ -47,15 +52,39 @@ pub struct World {
     _folder: TempDir,
 }
 
-/// A region: a Redis and an edge. (And, once there is one, what brings the relay's news there.)
+/// A region: a Redis, an edge, and what brings the relay's news there.
 #[derive(Debug)]
 pub struct Region {
     /// The edge.
-    pub edge: Server,
+    pub edge: Edge,
+    /// What applies the home region's events here; the relay itself writes to the home region.
+    pub manager: Option<Manager>,
     /// Its Redis.
     pub redis: Redis,
     /// From the edge to its Redis, where that can fail.
     pub edge_to_redis: Option<TcpRelay>,
+}
+
+/// An edge, which can be started again as it was.
+#[derive(Debug)]
+pub struct Edge {
+    /// How it was started.
+    pub config: EdgeConfig,
+    /// The running one.
+    pub server: Server,
+}
+
+/// A cache manager, which can be started again as it was.
+#[derive(Debug)]
+pub struct Manager {
+    /// How it was started.
+    pub config: ManagerConfig,
+    /// The running one.
+    pub process: Process,
+    /// From it to the Redis whose events it hears, where that can fail.
+    pub to_source: Option<TcpRelay>,
+    /// From it to the Redis of its region, where that can fail.
+    pub to_redis: Option<TcpRelay>,
 }
 
 /// An origin, which can be started again as it was.
@@ -99,9 +128,8 @@ impl World {
             .await?;
         workload::CATALOG.write(&path.join("catalog"))?;
 
-        let mut redis = RedisConfig::new(&path.join("redis"));
-        redis.settings = vec![("enable-debug-command", "local")];
-        let redis = Redis::start(redis).await?;
+        let redis = start_redis(&path.join("redis")).await?;
+        let far_redis = start_redis(&path.join("far-redis")).await?;
         let listen: Vec<SocketAddr> = match wiring {
             Wiring::Direct => vec![local(port::free())],
             Wiring::Relayed => vec![local(port::free()), local(port::free())],
@@ -111,9 +139,35 @@ impl World {
             Wiring::Relayed => Some(Network::between(&redis, &postgres, &listen).await?),
         };
         let origins = start_origins(path, &postgres, &redis, network.as_ref(), &listen).await?;
-        let region = Region::start(path, redis, network.as_ref(), &origins[0]).await?;
+        let manager = Manager::start(wiring, path, &redis, &far_redis).await?;
+        let manifest = write_manifest(path)?;
+        let start_region = async |name, redis, manager| {
+            let relayed = network.as_ref();
+            let edge_to_redis = relay_to(wiring, &redis).await?;
+            let config = EdgeConfig {
+                runner: Runner::Host,
+                manifest: manifest.clone(),
+                listen: local(port::free()),
+                variables: vec![
+                    ("redis_url", url_of(&redis, edge_to_redis.as_ref())),
+                    ("origin_url", origin_url(relayed, &origins)),
+                ],
+                cache: edge_cache()?,
+                log: path.join(format!("{name}-edge.log")),
+                lease: None,
+            };
+            let server = start_edge(&config).await?;
+            anyhow::Ok(Region {
+                edge: Edge { config, server },
+                manager,
+                redis,
+                edge_to_redis,
+            })
+        };
+        let home = start_region("home", redis, None).await?;
+        let far = start_region("far", far_redis, Some(manager)).await?;
         Ok(Self {
-            regions: vec![region],
+            regions: vec![home, far],
             origins,
             postgres,
             network,
@@ -128,15 +182,67 @@ impl World {
 
     /// The regions' edges.
     pub fn edges(&self) -> impl Iterator<Item = &str> {
-        self.regions.iter().map(|region| region.edge.url())
+        self.regions.iter().map(|region| region.edge.server.url())
     }
 
     /// Where commands go: the path that the edge takes to the origin.
     pub fn commands(&self) -> String {
-        match &self.network {
-            Some(network) => format!("http://{}", network.edge_to_origin.address()),
-            None => self.origins[0].server.url().to_owned(),
-        }
+        origin_url(self.network.as_ref(), &self.origins)
+    }
+}
+
+/// Where edges, and whoever sends commands, find an origin.
+fn origin_url(network: Option<&Network>, origins: &[Origin]) -> String {
+    match network {
+        Some(network) => format!("http://{}", network.edge_to_origin.address()),
+        None => origins[0].server.url().to_owned(),
+    }
+}
+
+async fn start_redis(folder: &Path) -> anyhow::Result<Redis> {
+    let mut config = RedisConfig::new(folder);
+    config.settings = vec![("enable-debug-command", "local")];
+    Redis::start(config).await
+}
+
+/// A path to a Redis that can fail, if this wiring has such.
+async fn relay_to(wiring: Wiring, redis: &Redis) -> anyhow::Result<Option<TcpRelay>> {
+    Ok(match wiring {
+        Wiring::Direct => None,
+        Wiring::Relayed => Some(TcpRelay::to(local(redis.config().port)).await?),
+    })
+}
+
+/// The URL of a Redis, by a path to it if there is one.
+fn url_of(redis: &Redis, path: Option<&TcpRelay>) -> String {
+    let url = redis.url();
+    match path {
+        Some(relay) => through(&url, redis.config().port, relay),
+        None => url,
+    }
+}
+
+impl Manager {
+    async fn start(
+        wiring: Wiring,
+        folder: &Path,
+        source: &Redis,
+        redis: &Redis,
+    ) -> anyhow::Result<Self> {
+        let to_source = relay_to(wiring, source).await?;
+        let to_redis = relay_to(wiring, redis).await?;
+        let config = ManagerConfig {
+            from: url_of(source, to_source.as_ref()),
+            to: url_of(redis, to_redis.as_ref()),
+            log: folder.join("manager.log"),
+        };
+        let process = config.start().await?;
+        Ok(Self {
+            config,
+            process,
+            to_source,
+            to_redis,
+        })
     }
 }
 
@@ -169,14 +275,10 @@ async fn start_origins(
     let mut origins = Vec::new();
     for (number, &listen) in listen.iter().enumerate() {
         let mut database_url = postgres.url(DATABASE);
-        let mut redis_url = redis.url();
+        let redis_url = url_of(redis, network.map(|network| &network.origins_to_redis));
         if let Some(network) = network {
             let to_postgres = &network.origins_to_postgres[number];
             database_url = through(&database_url, postgres.port(), to_postgres);
-            // The driver takes a connection that ends before the answer to its SSLRequest for a
-            // violation of the protocol, which the origin answers with 500 rather than 503.
-            database_url.push_str("?sslmode=disable");
-            redis_url = through(&redis_url, redis.config().port, &network.origins_to_redis);
         }
         let config = OriginConfig {
             catalog: folder.join("catalog"),
@@ -194,41 +296,6 @@ async fn start_origins(
         origins.push(Origin { config, server });
     }
     Ok(origins)
-}
-
-impl Region {
-    async fn start(
-        folder: &Path,
-        redis: Redis,
-        network: Option<&Network>,
-        origin: &Origin,
-    ) -> anyhow::Result<Self> {
-        let port = redis.config().port;
-        let (edge_to_redis, redis_url, origin_url) = match network {
-            None => (None, redis.url(), origin.server.url().to_owned()),
-            Some(network) => {
-                let relay = TcpRelay::to(local(port)).await?;
-                let redis_url = through(&redis.url(), port, &relay);
-                let origin_url = format!("http://{}", network.edge_to_origin.address());
-                (Some(relay), redis_url, origin_url)
-            }
-        };
-        let edge = start_edge(&EdgeConfig {
-            runner: Runner::Host,
-            manifest: write_manifest(folder)?,
-            listen: local(0),
-            variables: vec![("redis_url", redis_url), ("origin_url", origin_url)],
-            cache: edge_cache()?,
-            log: folder.join("edge.log"),
-            lease: None,
-        })
-        .await?;
-        Ok(Self {
-            edge,
-            redis,
-            edge_to_redis,
-        })
-    }
 }
 
 /// A URL that takes the way through a relay.

@@ -20,7 +20,7 @@ use super::{
     line::Line,
     log::Command,
     now_us,
-    plan::{self, Moves, Plan, Step},
+    plan::{self, Plan, Step},
     random::Chance,
     readers::{Reader, Shared, text},
     workload::{CHILDREN, GROUPS, NOTICES, Question, REGISTERS},
@@ -49,8 +49,6 @@ pub struct SqlWriter {
     pub database: PgConnectOptions,
     /// Its chances.
     pub chance: Chance,
-    /// Whether parents move while their children change.
-    pub moves: Moves,
     /// The longest pause between two transactions, in ms.
     pub longest_pause_ms: u64,
 }
@@ -62,7 +60,7 @@ impl SqlWriter {
         while !self.shared.is_over() {
             let pause = Duration::from_millis(self.chance.between(0, self.longest_pause_ms));
             time::sleep(pause).await;
-            let plan = plan::draw(&mut self.chance, self.moves);
+            let plan = plan::draw(&mut self.chance);
             if connection.is_none() {
                 connection = self.connect().await;
             }
@@ -157,8 +155,8 @@ pub struct Commander {
     pub shared: Arc<Shared>,
     /// Where commands go.
     pub origin: Line,
-    /// Who reads.
-    pub reader: Reader,
+    /// Who reads: one in each region, the first one at home.
+    pub readers: Vec<Reader>,
     /// Its chances.
     pub chance: Chance,
     /// The longest pause between two commands, in ms.
@@ -179,11 +177,14 @@ impl Commander {
             let Some(command) = self.send(&order).await else {
                 continue;
             };
-            // Both kinds of reader: one who only relies on the answer, one who sends back what was in it.
-            for sends_back in [false, true] {
-                let at_least = command.at_least.filter(|_| sends_back);
-                if let Some(&question) = places.get(&order.shows.path()) {
-                    self.reader.read(question, at_least).await;
+            let Some(&question) = places.get(&order.shows.path()) else {
+                continue;
+            };
+            for reader in &mut self.readers {
+                // Both kinds of client: one who only relies on the answer, one who sends back what
+                // was in it.
+                for at_least in [None, command.at_least] {
+                    reader.read(question, at_least).await;
                 }
             }
         }
@@ -241,6 +242,11 @@ impl Commander {
                 self.refused(head.status.as_u16());
                 return None;
             }
+            // The database was lost during the commit, and nobody knows.
+            StatusCode::INTERNAL_SERVER_ERROR if is_unknown(&body) => {
+                self.refused(head.status.as_u16());
+                return None;
+            }
             status => {
                 self.refused(status.as_u16());
                 let text = String::from_utf8_lossy(&body).into_owned();
@@ -269,6 +275,12 @@ impl Commander {
             .log
             .with(|log| *log.refused_commands.entry(status).or_default() += 1);
     }
+}
+
+/// Whether a problem says that the command may have been carried out or not.
+fn is_unknown(problem: &[u8]) -> bool {
+    let problem: Option<Value> = serde_json::from_slice(problem).ok();
+    problem.is_some_and(|problem| problem["type"] == "urn:tidemark:problem:outcome-unknown")
 }
 
 /// A command to be sent.
