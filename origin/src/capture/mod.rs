@@ -81,7 +81,7 @@ pub enum CaptureError {
         /// The table, as the catalog names it.
         table: String,
         /// Why.
-        source: PathError,
+        source: Box<PathError>,
     },
     /// The triggers are missing, disabled or of another catalog, or don't cover a partition.
     #[error(
@@ -164,7 +164,7 @@ impl CaptureError {
     fn of(table: &str, source: PathError) -> Self {
         Self::Table {
             table: table.to_owned(),
-            source,
+            source: Box::new(source),
         }
     }
 }

@@ -72,7 +72,7 @@ pub(super) async fn resolve(
     let resolving = follow(connection, catalog, table, source).await;
     // Whatever table it is that does not fit, the scope stands with this one.
     resolving.map_err(|error| match error {
-        CaptureError::Table { source, .. } => CaptureError::of(&table.name, source),
+        CaptureError::Table { source, .. } => CaptureError::of(&table.name, *source),
         other => other,
     })
 }

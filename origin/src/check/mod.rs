@@ -152,7 +152,7 @@ pub async fn examine(
                 let mut queries = catalog.queries.values();
                 queries.any(|query| query.reads.contains(name))
             };
-            if !matches!(&source, PathError::NoTable { table } if in_reads(table)) {
+            if !matches!(&*source, PathError::NoTable { table } if in_reads(table)) {
                 findings.push(Finding {
                     subject: format!("table {table:?}"),
                     problem: source.to_string(),
