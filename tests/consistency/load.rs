@@ -7,7 +7,7 @@ use tidemark_tests::consistency::{
 };
 
 /// How many reads are judged.
-const READS: u64 = 30_000;
+const READS: u64 = 25_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i1_i2_i3_every_answer_keeps_the_promises() {
