@@ -45,7 +45,9 @@ clean-demo: ## Remove the demo's data.
 
 # End-to-end tests mostly wait, so there are more of them at a time than a small machine has cores.
 test: build ## Run all tests; the last summary is that of the end-to-end tests.
-	RUST_TEST_THREADS=4 cargo test --workspace --tests
+	@# The edge by itself: beside it, everything else would be built a second time, with its features.
+	cargo test --package tidemark-edge --tests
+	RUST_TEST_THREADS=4 cargo test --tests
 
 soak: build ## Judge a million reads; Ctrl-C judges what there is.
 	@exec cargo run --quiet --bin tidemark-soak -- soak --reads $(READS) $(SEED_OPTION)
