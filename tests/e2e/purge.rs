@@ -1,11 +1,12 @@
 //! Purging by hand: what is named is invalidated in every region, and nothing else.
 
-use std::time::Duration;
-
 use futures_util::StreamExt as _;
 use rustix::process::Signal;
 use tidemark_shared::event::Event;
-use tidemark_tests::stack::{Database, Stack};
+use tidemark_tests::{
+    stack::{Database, Stack},
+    wait,
+};
 use tokio::time;
 
 use crate::support::{Ran, assert_still_cached, dashboard, origin, origin_on, product_page};
@@ -197,27 +198,30 @@ async fn i1_a_drain_of_many_scopes_is_several_events_and_only_the_last_proves_an
     const COUNT: usize = 2_500;
     let stack = Stack::start().await;
     let mut messages = stack.redis.events().await.unwrap().into_on_message();
+    let mut next = async || {
+        let message = time::timeout(wait::LIMIT, messages.next()).await;
+        let message = message.expect("events come").unwrap();
+        serde_json::from_slice::<Event>(message.get_payload_bytes()).unwrap()
+    };
+    let mut before = next().await;
+    assert!(before.scopes.is_empty(), "a heartbeat: {before:?}");
     let scopes: Vec<_> = (0..COUNT).map(|id| format!("org:{id}")).collect();
     let ran = purge(
         &stack,
         &scopes.iter().map(String::as_str).collect::<Vec<_>>(),
     );
     assert!(ran.success, "{ran:?}");
-    let mut heartbeat = None;
     let mut events: Vec<Event> = Vec::new();
     while events.iter().map(|event| event.scopes.len()).sum::<usize>() < COUNT {
-        let message = time::timeout(Duration::from_secs(20), messages.next()).await;
-        let message = message.expect("events come").unwrap();
-        let event: Event = serde_json::from_slice(message.get_payload_bytes()).unwrap();
+        let event = next().await;
         if event.scopes.is_empty() {
-            heartbeat = Some(event);
+            before = event;
         } else {
             events.push(event);
         }
     }
     let sizes: Vec<_> = events.iter().map(|event| event.scopes.len()).collect();
     assert_eq!(sizes, [1_000, 1_000, 500]);
-    let before = heartbeat.expect("a heartbeat before");
     assert_eq!(events[0].prev, before.prev);
     assert_eq!(events[1].prev, events[0].id);
     assert_eq!(events[2].prev, events[1].id);
