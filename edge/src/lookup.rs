@@ -85,17 +85,8 @@ async fn observe(
     instance: &Instance,
     question: &Question<'_>,
 ) -> Result<(Option<Bytes>, Observation), RedisError> {
-    let keyspace = &instance.settings.keyspace;
-    let mut names = Vec::with_capacity(question.scopes.len() + 2);
-    names.push(keyspace.entry(&question.key));
-    names.push(keyspace.tidemark());
-    names.extend(question.scopes.iter().map(|scope| keyspace.stamp(scope)));
-
-    let mut values = instance.redis.get_all(&names).await?.into_iter();
-    let entry = values.next().flatten();
-    let tidemark = values.next().flatten();
-    let stamps = values.as_slice().iter().map(Option::as_deref);
-    Ok((entry, Observation::read(tidemark.as_deref(), stamps)))
+    let names = question.demand().names(&instance.settings.keyspace);
+    Ok(Observation::of_reply(instance.redis.get_all(&names).await?))
 }
 
 /// Gives each scope that has no stamp a new one, and observes what it has then: another edge or the

@@ -12,7 +12,7 @@ use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 use axum::http::Method;
 use bytes::Bytes;
 use redis::aio::ConnectionManager;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::PgPool;
 use tidemark_shared::{
     audit::{Difference, Explanation, Finding, explain},
     catalog::Query,
@@ -26,7 +26,7 @@ use tidemark_shared::{
 };
 use tokio::time::{self, Instant, MissedTickBehavior};
 
-use crate::{answer, clock, http::Service, metrics, repository::Repository, statement::AS_OF};
+use crate::{answer, clock, http::Service, metrics, repository::Repository};
 
 /// How long the tidemark may take to cover a re-run before the sample is given up.
 const COVER_WAIT: Duration = Duration::from_secs(10);
@@ -254,7 +254,9 @@ impl Auditor<'_> {
             key: &question.key,
             scopes: &question.scopes,
             entry: &entry,
-            seen_by_ms: self.moment_after_all_seen().await.map_err(unanswered)?,
+            seen_by_ms: clock::moment_after(self.queries)
+                .await
+                .map_err(unanswered)?,
         };
         match self.explain(question, &difference).await? {
             Explanation::Pending => Err(Skip::NotCovered.into()),
@@ -273,18 +275,8 @@ impl Auditor<'_> {
             .queries
             .get(&question.query.name)
             .ok_or(sqlx::Error::RowNotFound)?;
-        let scopes = question.query.scopes(&question.params);
-        let provenance = Provenance::of(self.repository.digest, &scopes);
+        let provenance = Provenance::of(self.repository.digest, &question.scopes);
         answer::query(self.queries, provenance, statement, &question.params).await
-    }
-
-    /// A moment after every snapshot that was taken so far, in ms since the Unix epoch by the
-    /// database's clock, rounded up.
-    async fn moment_after_all_seen(&self) -> Result<i64, sqlx::Error> {
-        let now: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {AS_OF}")))
-            .fetch_one(self.queries)
-            .await?;
-        Ok(now + 1)
     }
 
     /// Looks again until the tidemark covers the re-run, or something else explains the difference.
@@ -309,13 +301,8 @@ impl Auditor<'_> {
         &self,
         question: &Question<'_>,
     ) -> redis::RedisResult<(Option<Bytes>, Observation)> {
-        let keyspace = self.keyspace;
-        let mut names = vec![keyspace.entry(&question.key), keyspace.tidemark()];
-        names.extend(question.scopes.iter().map(|scope| keyspace.stamp(scope)));
-        let mut values = self.get(names).await?.into_iter();
-        let (entry, tidemark) = (values.next().flatten(), values.next().flatten());
-        let stamps = values.as_slice().iter().map(Option::as_deref);
-        Ok((entry, Observation::read(tidemark.as_deref(), stamps)))
+        let names = question.demand().names(self.keyspace);
+        Ok(Observation::of_reply(self.get(names).await?))
     }
 
     async fn get(&self, names: Vec<String>) -> redis::RedisResult<Vec<Option<Bytes>>> {

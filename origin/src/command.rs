@@ -10,10 +10,7 @@ use sqlx::{
 };
 use tidemark_shared::param::Params;
 
-use crate::{
-    answer,
-    statement::{AS_OF, Statement},
-};
+use crate::{answer, clock, statement::Statement};
 
 /// How often a transaction is begun again after a serialization failure or deadlock.
 const ATTEMPTS: u32 = 4;
@@ -84,13 +81,9 @@ async fn attempt_once(
         return Ok(None);
     };
     transaction.commit().await.map_err(judge_commit)?;
-    let after_commit: Result<i64, _> =
-        sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT {AS_OF}")))
-            .fetch_one(connection)
-            .await;
     Ok(Some(Committed {
         body,
-        at_least_ms: after_commit.ok().map(|as_of| as_of + 1),
+        at_least_ms: clock::moment_after(connection).await.ok(),
     }))
 }
 

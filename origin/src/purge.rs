@@ -7,7 +7,7 @@ use std::{
 };
 
 use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::PgConnection;
 use tidemark_shared::{
     catalog::Catalog,
     key::Keyspace,
@@ -15,7 +15,7 @@ use tidemark_shared::{
     scope::Scope,
 };
 
-use crate::statement::AS_OF;
+use crate::clock;
 
 /// How many names one step of a scan looks at, about.
 const SCAN: usize = 1_000;
@@ -79,10 +79,7 @@ pub async fn record(
     .bind(members)
     .execute(&mut *database)
     .await?;
-    let committed: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {AS_OF}")))
-        .fetch_one(database)
-        .await?;
-    Ok(committed + 1)
+    Ok(clock::moment_after(database).await?)
 }
 
 /// What has been deleted so far.

@@ -14,7 +14,7 @@ use crate::{
     entry::Entry,
     fill::Permit,
     flight::Claim,
-    key::Key,
+    key::{Key, Keyspace},
     outcome::Outcome,
     policy::Policy,
     scope::Scope,
@@ -44,6 +44,14 @@ impl Observation {
                 .map(|bytes| bytes.and_then(Stamp::parse))
                 .collect(),
         }
+    }
+
+    /// What the reply to an `MGET` of [`Demand::names`] holds: the entry, and what governs it.
+    pub fn of_reply(values: Vec<Option<Bytes>>) -> (Option<Bytes>, Self) {
+        let mut values = values.into_iter();
+        let (entry, tidemark) = (values.next().flatten(), values.next().flatten());
+        let stamps = values.as_slice().iter().map(Option::as_deref);
+        (entry, Self::read(tidemark.as_deref(), stamps))
     }
 
     /// The places of the scopes that have no stamp.
@@ -102,6 +110,18 @@ pub struct Demand<'a> {
     pub policy: Policy,
     /// The request's `Tidemark-At-Least`, in ms since the Unix epoch by the database's clock.
     pub at_least_ms: Option<i64>,
+}
+
+impl Demand<'_> {
+    /// The names in Redis that are read at once to judge what is cached: see
+    /// [`Observation::of_reply`].
+    pub fn names(&self, keyspace: &Keyspace) -> Vec<String> {
+        let mut names = Vec::with_capacity(self.scopes.len() + 2);
+        names.push(keyspace.entry(self.key));
+        names.push(keyspace.tidemark());
+        names.extend(self.scopes.iter().map(|scope| keyspace.stamp(scope)));
+        names
+    }
 }
 
 /// The decision.

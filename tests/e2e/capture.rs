@@ -338,7 +338,7 @@ async fn i1_a_bulk_change_invalidates_each_member() {
 }
 
 /// A table that holds rows of other tables as well, which can be written to directly.
-const fn sales(schema: &'static str) -> OwnCatalog {
+pub(crate) const fn sales(schema: &'static str) -> OwnCatalog {
     OwnCatalog {
         schema,
         toml: r#"

@@ -1,12 +1,10 @@
 //! Tables that share rows: partitions, and tables that inherit.
 
 use tidemark_origin::capture::CaptureError;
-use tidemark_tests::{
-    http::Answer,
-    stack::{OwnCatalog, Stack},
-};
+use tidemark_tests::{http::Answer, stack::Stack};
 
 use crate::{
+    capture::sales,
     captured::{Captured, plan},
     support::{origin, read_until},
 };
@@ -201,29 +199,13 @@ async fn i1_a_change_of_partitions_is_noticed() {
 
 #[tokio::test]
 async fn i1_a_partition_that_is_attached_while_the_relay_runs_is_never_unseen() {
-    const PARTITIONED: OwnCatalog = OwnCatalog {
-        schema: "CREATE TABLE sales (org_id bigint, day date, amount int) PARTITION BY RANGE (day);
-                 CREATE TABLE sales_2025 PARTITION OF sales FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
-                 CREATE TABLE sales_2026 (org_id bigint, day date, amount int);
-                 INSERT INTO sales_2026 VALUES (42, '2026-02-03', 5);",
-        toml: r#"
-            [query.sales]
-            path   = "/org/{org}/sales"
-            params = { org = "int" }
-            sql    = "sales.sql"
-            shape  = "row"
-            reads  = ["sales"]
-            scope  = "org:{org}"
-
-            [table.sales]
-            scope = "org:{org_id}"
-        "#,
-        sql: &[(
-            "sales.sql",
-            "SELECT coalesce(sum(amount), 0) AS total FROM sales WHERE org_id = :org",
-        )],
-    };
-    let stack = Stack::with().catalog(PARTITIONED).start().await;
+    let catalog = sales(
+        "CREATE TABLE sales (org_id bigint, day date, amount int) PARTITION BY RANGE (day);
+         CREATE TABLE sales_2025 PARTITION OF sales FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+         CREATE TABLE sales_2026 (org_id bigint, day date, amount int);
+         INSERT INTO sales_2026 VALUES (42, '2026-02-03', 5);",
+    );
+    let stack = Stack::with().catalog(catalog).start().await;
     let total = |answer: &Answer| answer.json()["total"].as_i64().unwrap();
     assert_eq!(total(&stack.hit("/org/42/sales").await), 0);
 

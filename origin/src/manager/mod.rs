@@ -23,7 +23,7 @@ use tokio::time;
 
 use crate::relay::{
     back_off::BackOff,
-    region::{Found, Region, RegionError, Target, new_epoch},
+    region::{Found, Region, RegionError, Target, new_epoch, within},
 };
 use feed::Feed;
 
@@ -111,12 +111,12 @@ impl Manager {
         unapplied: &mut Option<Event>,
         back_off: &mut BackOff,
     ) -> Result<Infallible, RegionError> {
-        let found = in_time(self.to.connect()).await?;
+        let found = within(DEADLINE, self.to.connect()).await?;
         let mut region = Region::new(&self.to, found);
         loop {
             let next = feed.next(unapplied.take()).await;
             let event = unapplied.insert(next);
-            in_time(self.apply(&mut region, event)).await?;
+            within(DEADLINE, self.apply(&mut region, event)).await?;
             *unapplied = None;
             *back_off = BackOff::default();
             back_off.next();
@@ -157,7 +157,7 @@ async fn reach(target: &Target) -> Found {
     let mut back_off = BackOff::default();
     loop {
         time::sleep(back_off.next()).await;
-        match in_time(target.connect()).await {
+        match within(DEADLINE, target.connect()).await {
             Ok(found) => return found,
             Err(error) if back_off.is_quiet() => {
                 tracing::warn!(redis = %target, %error, "no answer yet; it is tried again");
@@ -165,10 +165,4 @@ async fn reach(target: &Target) -> Found {
             Err(_) => {}
         }
     }
-}
-
-async fn in_time<T>(step: impl Future<Output = Result<T, RegionError>>) -> Result<T, RegionError> {
-    time::timeout(DEADLINE, step)
-        .await
-        .map_err(|_| RegionError::Silent)?
 }

@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{
     back_off::BackOff,
-    region::{Found, Region, RegionError, Target},
+    region::{Found, Region, RegionError, Target, within},
 };
 use crate::tide::TideGauge;
 
@@ -211,7 +211,7 @@ impl Fleet {
         self.seekers.spawn(async move {
             loop {
                 time::sleep(back_off.next()).await;
-                match connect(&target).await {
+                match within(CONNECT, target.connect()).await {
                     Ok(found) => {
                         // The leadership may have ended meanwhile.
                         let _ = sender.send(Return { place, found });
@@ -253,16 +253,8 @@ impl Joined {
             stamp_ttl_ms: change.stamp_ttl_ms,
             scopes: change.scopes.clone(),
         };
-        time::timeout(DEADLINE, self.region.apply(&event, None))
-            .await
-            .map_err(|_| RegionError::Silent)??;
+        within(DEADLINE, self.region.apply(&event, None)).await?;
         self.as_of = as_of;
         Ok(())
     }
-}
-
-async fn connect(target: &Target) -> Result<Found, RegionError> {
-    time::timeout(CONNECT, target.connect())
-        .await
-        .map_err(|_| RegionError::Silent)?
 }

@@ -6,12 +6,13 @@
 //! all. Nothing is re-established behind the writer's back: whoever connects again looks first at what
 //! is held, and decides (see [`tidemark_shared::history`]).
 
-use std::{fmt, sync::LazyLock};
+use std::{fmt, sync::LazyLock, time::Duration};
 
 use redis::{AsyncCommands as _, Script, aio::MultiplexedConnection};
 use tidemark_shared::{
     epoch::Epoch, event::Event, key::Keyspace, stamp::Stamp, tidemark::Tidemark,
 };
+use tokio::time;
 
 static APPLY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("apply.lua")));
 
@@ -203,6 +204,16 @@ fn identity(info: &str) -> Result<String, RegionError> {
             .ok_or(RegionError::Anonymous(name))
     };
     Ok(format!("{} {}", field("run_id")?, field("master_replid")?))
+}
+
+/// A step that a Redis may only take so long for.
+pub(crate) async fn within<T>(
+    bound: Duration,
+    step: impl Future<Output = Result<T, RegionError>>,
+) -> Result<T, RegionError> {
+    time::timeout(bound, step)
+        .await
+        .map_err(|_| RegionError::Silent)?
 }
 
 /// A token for an epoch that begins now.
