@@ -13,7 +13,7 @@ use tidemark_shared::{
 };
 
 use crate::{
-    clock::now_ms,
+    clock::{now_ms, random_token},
     flight::Flight,
     instance::Instance,
     lookup::{Found, Need, look_up},
@@ -109,7 +109,9 @@ async fn fly(instance: Rc<Instance>, mut flight: Flight<Loaded>, errand: Errand)
             let (policy, target) = (errand.policy, errand.target.clone());
             spawn(async move {
                 step_aside().await;
-                if let Some(sealed) = permit.seal(&policy, target, &answer, now_ms()) {
+                if let Some(sealed) =
+                    permit.seal(&policy, target, &answer, now_ms(), random_token())
+                {
                     store(&instance, sealed).await;
                 }
             });

@@ -147,7 +147,9 @@ mod tests {
             Provenance::of(Digest::of(b"catalog"), &scopes()),
             Bytes::from_static(body.as_bytes()),
         );
-        let sealed = permit.unwrap().seal(&POLICY, Some("/".into()), &answer, 0);
+        let sealed = permit
+            .unwrap()
+            .seal(&POLICY, Some("/".into()), &answer, 0, 0);
         Bytes::copy_from_slice(sealed.unwrap().bytes())
     }
 

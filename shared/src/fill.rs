@@ -108,13 +108,15 @@ impl Permit {
 
     /// Makes the entry of an answer that was asked for after this permit was granted; `None` where
     /// it does not admit it. `target` is the request that it answers, as [`crate::route::target`]
-    /// makes it; `now_ms` is the filler's clock, in ms since the Unix epoch.
+    /// makes it; `now_ms` is the filler's clock, in ms since the Unix epoch; `random` shortens the
+    /// ttl, see [`Policy::jittered_ttl_ms`].
     pub fn seal(
         &self,
         policy: &Policy,
         target: Option<String>,
         answer: &Answer,
         now_ms: i64,
+        random: u128,
     ) -> Option<Sealed> {
         if !self.admits(answer) {
             return None;
@@ -125,7 +127,7 @@ impl Permit {
             epoch: self.epoch,
             witness: self.witness,
             as_of_ms: answer.as_of_ms,
-            fresh_until_ms: now_ms.saturating_add(policy.ttl_ms()),
+            fresh_until_ms: now_ms.saturating_add(policy.jittered_ttl_ms(random)),
             etag: answer.etag,
             target: target.unwrap_or_default().into(),
             body: answer.body.clone(),

@@ -286,7 +286,7 @@ mod tests {
             Provenance::of(catalog(), &scopes),
             Bytes::from_static(b"{}"),
         );
-        let sealed = permit.seal(&POLICY, None, &answer, filled_at).unwrap();
+        let sealed = permit.seal(&POLICY, None, &answer, filled_at, 0).unwrap();
         let mut bytes = sealed.bytes().to_vec();
         if broken.corrupt {
             bytes[90 % sealed.bytes().len()] ^= 1;
@@ -341,7 +341,7 @@ mod tests {
         let scopes = [Scope::Table("orders".into())];
         let permit = observed.permit(&key("a"), &scopes).unwrap();
         let answer = |provenance| Answer::new(200, NOW, provenance, Bytes::from_static(b"{}"));
-        let sealed = |answer: &Answer| permit.seal(&POLICY, None, answer, NOW);
+        let sealed = |answer: &Answer| permit.seal(&POLICY, None, answer, NOW, 0);
         assert!(sealed(&answer(Provenance::of(catalog(), &scopes))).is_some());
         let older = answer(Provenance::of(Digest::of(b"older catalog"), &scopes));
         assert_eq!(sealed(&older), None);

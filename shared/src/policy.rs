@@ -31,6 +31,15 @@ impl Policy {
         millis(self.ttl)
     }
 
+    /// How long this very answer is kept, in ms: the ttl, less up to a tenth of it as `random` has it,
+    /// so that what was filled together does not expire together. Never longer than the ttl.
+    pub fn jittered_ttl_ms(&self, random: u128) -> i64 {
+        let ttl = self.ttl_ms();
+        // The remainder is at most a tenth of the ttl, so it is an i64.
+        let cut = random % u128::from(ttl.unsigned_abs() / 10 + 1);
+        ttl.saturating_sub(i64::try_from(cut).unwrap_or(0))
+    }
+
     /// `max_staleness` in ms.
     pub fn max_staleness_ms(&self) -> i64 {
         millis(self.max_staleness)
@@ -39,4 +48,38 @@ impl Policy {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn jitter_only_ever_shortens_and_by_a_tenth_at_most(
+            ttl_ms in 1..=Policy::LONGEST.as_millis() as u64,
+            random in any::<u128>(),
+        ) {
+            let policy = Policy {
+                ttl: Duration::from_millis(ttl_ms),
+                max_staleness: Duration::from_millis(ttl_ms),
+            };
+            let kept = policy.jittered_ttl_ms(random);
+            prop_assert!(kept <= policy.ttl_ms());
+            prop_assert!(kept >= policy.ttl_ms() - policy.ttl_ms() / 10);
+        }
+    }
+
+    #[test]
+    fn jitter_spreads_what_was_filled_together() {
+        let policy = Policy {
+            ttl: Policy::DEFAULT_TTL,
+            max_staleness: Policy::DEFAULT_MAX_STALENESS,
+        };
+        assert_eq!(policy.jittered_ttl_ms(0), 300_000);
+        assert_eq!(policy.jittered_ttl_ms(30_000), 270_000);
+        assert_eq!(policy.jittered_ttl_ms(30_001), 300_000);
+    }
 }

@@ -320,7 +320,7 @@ fn sealed(key: &Key, cached: &Cached) -> Option<Entry> {
         Provenance::of(catalog(cached.shown.catalog), &scopes(cached.basis.stamps)),
         Bytes::from(vec![cached.shown.data]),
     );
-    let sealed = permit(key, cached.basis)?.seal(&policy(1), None, &answer, EPOCH_MS)?;
+    let sealed = permit(key, cached.basis)?.seal(&policy(1), None, &answer, EPOCH_MS, 0)?;
     let bytes = Bytes::copy_from_slice(sealed.bytes());
     let entry = Entry::decode(&bytes, key).expect("a sealed entry decodes");
     assert_eq!(
