@@ -1,5 +1,6 @@
 //! Running a query: one prepared statement, one row, JSON passed through unparsed.
 
+use axum::http::StatusCode;
 use bytes::Bytes;
 use sqlx::{
     AssertSqlSafe, PgConnection, PgPool, Postgres, Row,
@@ -9,11 +10,13 @@ use sqlx::{
 use tidemark_shared::{
     fill::{Answer, Provenance},
     param::{Params, Value},
+    problem::{Kind, Problem},
 };
 
 use crate::statement::Statement;
 
-/// Runs a query's statement; `None` where its shape needs a row and there is none.
+/// Runs a query's statement. That its shape needs a row and there is none is an answer like any
+/// other: 404, with [`no_row`] as its body.
 ///
 /// # Errors
 /// Whatever PostgreSQL or the pool reports.
@@ -22,20 +25,32 @@ pub async fn query(
     provenance: Provenance,
     statement: &Statement,
     params: &Params,
-) -> Result<Option<Answer>, sqlx::Error> {
-    let row = bound(statement, params).fetch_optional(pool).await?;
-    row.map(|row| Ok(Answer::new(200, row.try_get(0)?, provenance, body(&row)?)))
-        .transpose()
+) -> Result<Answer, sqlx::Error> {
+    let row = bound(statement, params).fetch_one(pool).await?;
+    let as_of_ms = row.try_get(0)?;
+    Ok(match body(&row)? {
+        Some(body) => Answer::new(StatusCode::OK.as_u16(), as_of_ms, provenance, body),
+        None => {
+            let problem = no_row();
+            let status = problem.kind.status().as_u16();
+            Answer::new(status, as_of_ms, provenance, problem.to_json().into())
+        }
+    })
 }
 
-/// Runs the answering statement of a command on its transaction's connection, for the body.
+/// What a client is told where a query finds no row.
+pub(crate) fn no_row() -> Problem {
+    Problem::new(Kind::NoRow, "nothing has these arguments")
+}
+
+/// Runs the answering statement of a command on its transaction's connection, for the body; `None`
+/// where its shape needs a row and there is none.
 pub(crate) async fn command(
     connection: &mut PgConnection,
     statement: &Statement,
     params: &Params,
 ) -> Result<Option<Bytes>, sqlx::Error> {
-    let row = bound(statement, params).fetch_optional(connection).await?;
-    row.as_ref().map(body).transpose()
+    body(&bound(statement, params).fetch_one(connection).await?)
 }
 
 /// A statement with its arguments bound as canonical texts.
@@ -50,7 +65,7 @@ pub(crate) fn bound<'q>(
     })
 }
 
-fn body(row: &PgRow) -> Result<Bytes, sqlx::Error> {
-    let body: &str = row.try_get(1)?;
-    Ok(Bytes::copy_from_slice(body.as_bytes()))
+fn body(row: &PgRow) -> Result<Option<Bytes>, sqlx::Error> {
+    let body: Option<&str> = row.try_get(1)?;
+    Ok(body.map(|body| Bytes::copy_from_slice(body.as_bytes())))
 }

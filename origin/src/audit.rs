@@ -247,7 +247,7 @@ impl Auditor<'_> {
             Skip::NoAnswer
         };
         let answer = self.ask(question).await.map_err(unanswered)?;
-        if answer.as_ref().map(|answer| &answer.body) == Some(&entry.body) {
+        if (answer.status, &answer.body) == (entry.status, &entry.body) {
             return Ok(Finding::Equal);
         }
         let difference = Difference {
@@ -262,14 +262,14 @@ impl Auditor<'_> {
             Explanation::Pending => Err(Skip::NotCovered.into()),
             Explanation::Changed => Ok(Finding::Explained),
             Explanation::None => {
-                report(&difference, answer.as_ref());
+                report(&difference, &answer);
                 Ok(Finding::Violation)
             }
         }
     }
 
     /// The database's answer.
-    async fn ask(&self, question: &Question<'_>) -> Result<Option<Answer>, sqlx::Error> {
+    async fn ask(&self, question: &Question<'_>) -> Result<Answer, sqlx::Error> {
         let statement = self
             .repository
             .queries
@@ -317,14 +317,14 @@ impl Auditor<'_> {
     }
 }
 
-fn report(difference: &Difference<'_>, answer: Option<&Answer>) {
+fn report(difference: &Difference<'_>, answer: &Answer) {
     let scopes: Vec<_> = difference.scopes.iter().map(Scope::to_string).collect();
     tracing::error!(
         key = %difference.key,
         scopes = scopes.join(" "),
         as_of = difference.entry.as_of_ms,
         cached = difference.entry.etag.header(),
-        database = answer.map_or_else(|| "no row".to_owned(), |answer| answer.etag.header()),
+        database = answer.etag.header(),
         "audit: the cache vouches for an answer that the database does not give any more; \
          a change went past the triggers (or the query does not answer the same twice: \
          it needs a total ORDER BY, and no now() or random())"

@@ -391,28 +391,30 @@ fn keyword(token: &Token) -> Option<Keyword> {
 
 impl Statement {
     /// The statement that runs this one and answers one row: `as_of` (bigint) and the body (text),
-    /// made by PostgreSQL. No row means that there is nothing to answer.
+    /// made by PostgreSQL. The body is NULL where the shape needs a row and there is none: that is an
+    /// answer as well, true as of the same snapshot.
     ///
     /// The original becomes the last member of its own `WITH` list, where PostgreSQL lets even
     /// `INSERT … RETURNING` stand.
     #[must_use]
     pub fn answering(self, shape: Shape) -> Self {
-        let (columns, body, limit) = match shape {
+        let one_of = |body| format!("(SELECT {body} FROM {ANSWER} LIMIT 1)");
+        let (columns, body) = match shape {
             Shape::Rows => (
                 "",
-                format!("'[' || coalesce(string_agg(row_to_json({ANSWER})::text, ','), '') || ']'"),
-                "",
+                format!(
+                    "'[' || coalesce(string_agg(row_to_json({ANSWER})::text, ','), '') || ']' FROM {ANSWER}"
+                ),
             ),
-            Shape::Row => ("", format!("row_to_json({ANSWER})::text"), " LIMIT 1"),
+            Shape::Row => ("", one_of(format!("row_to_json({ANSWER})::text"))),
             Shape::Json => (
                 "(value)",
-                format!("coalesce({ANSWER}.value::text, 'null')"),
-                " LIMIT 1",
+                one_of(format!("coalesce({ANSWER}.value::text, 'null')")),
             ),
         };
         let (with, main) = render(&self.pieces, numbered);
         let list = as_member(&with, &format!("{ANSWER}{columns}"), &main);
-        let sql = format!("{list} SELECT {AS_OF}, {body} FROM {ANSWER}{limit}");
+        let sql = format!("{list} SELECT {AS_OF}, {body}");
         Self {
             sql: sql.into(),
             ..self
@@ -512,14 +514,14 @@ mod tests {
         };
         assert_eq!(
             answering("SELECT 1 AS a;", Shape::Row),
-            "WITH tidemark_answer AS ( SELECT 1 AS a ) SELECT AS_OF, row_to_json(tidemark_answer)::text FROM tidemark_answer LIMIT 1"
+            "WITH tidemark_answer AS ( SELECT 1 AS a ) SELECT AS_OF, (SELECT row_to_json(tidemark_answer)::text FROM tidemark_answer LIMIT 1)"
         );
         assert_eq!(
             answering(
                 "WITH x(insert_id) AS (SELECT 1), y AS (INSERT INTO t SELECT * FROM x RETURNING 1) SELECT * FROM y",
                 Shape::Json
             ),
-            "WITH x(insert_id) AS (SELECT 1), y AS (INSERT INTO t SELECT * FROM x RETURNING 1)  , tidemark_answer(value) AS ( SELECT * FROM y ) SELECT AS_OF, coalesce(tidemark_answer.value::text, 'null') FROM tidemark_answer LIMIT 1"
+            "WITH x(insert_id) AS (SELECT 1), y AS (INSERT INTO t SELECT * FROM x RETURNING 1)  , tidemark_answer(value) AS ( SELECT * FROM y ) SELECT AS_OF, (SELECT coalesce(tidemark_answer.value::text, 'null') FROM tidemark_answer LIMIT 1)"
         );
         assert!(
             answering("UPDATE t SET a = 1 RETURNING a", Shape::Rows)

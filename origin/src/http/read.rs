@@ -6,7 +6,7 @@ use axum::{
 };
 use tidemark_shared::{
     catalog::Query,
-    fill::Provenance,
+    fill::{Answer, Provenance},
     header as tidemark_header,
     param::Params,
     problem::{Kind, Problem},
@@ -15,7 +15,7 @@ use tidemark_shared::{
 use super::{
     Service,
     failure::Failure,
-    respond::{json, set},
+    respond::{json, problem_response, set},
 };
 use crate::answer;
 
@@ -33,25 +33,14 @@ pub(super) async fn answer(
         .get(&query.name)
         .ok_or_else(|| Problem::new(Kind::Internal, "the query has no statement"))?;
     let provenance = Provenance::of(service.repository.digest, &query.scopes(&params));
-    let Some(answer) = answer::query(&service.queries, provenance, statement, &params).await?
-    else {
-        return Err(Problem::new(Kind::NoRow, "nothing has these arguments").into());
-    };
+    let answer = answer::query(&service.queries, provenance, statement, &params).await?;
 
-    let etag = answer.etag;
-    let mut response = if etag.is_known_to(headers) {
-        StatusCode::NOT_MODIFIED.into_response()
+    let mut response = if answer.status == StatusCode::OK {
+        found(query, &answer, headers)
     } else {
-        json(StatusCode::OK, answer.body)
-    };
-    let cache_control = if query.policy.is_cacheable() {
-        tidemark_header::CACHE_CONTROL_REVALIDATE
-    } else {
-        tidemark_header::CACHE_CONTROL_NO_STORE
+        problem_response(&answer::no_row())
     };
     let headers = response.headers_mut();
-    set(headers, "etag", &etag.header());
-    set(headers, "cache-control", cache_control);
     set(
         headers,
         tidemark_header::AS_OF,
@@ -68,4 +57,22 @@ pub(super) async fn answer(
         &answer.provenance.scopes,
     );
     Ok(response)
+}
+
+/// The body, unless the client has it already.
+fn found(query: &Query, answer: &Answer, request: &HeaderMap) -> Response {
+    let mut response = if answer.etag.is_known_to(request) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        json(StatusCode::OK, answer.body.clone())
+    };
+    let cache_control = if query.policy.is_cacheable() {
+        tidemark_header::CACHE_CONTROL_REVALIDATE
+    } else {
+        tidemark_header::CACHE_CONTROL_NO_STORE
+    };
+    let headers = response.headers_mut();
+    set(headers, "etag", &answer.etag.header());
+    set(headers, "cache-control", cache_control);
+    response
 }
