@@ -107,6 +107,25 @@ impl<T> Flights<T> {
         }
     }
 
+    /// Whether a load of this key is under way here, so that a request may [`Flights::board`] it or
+    /// the one after it.
+    pub(crate) fn is_loading(&self, key: &Key) -> bool {
+        self.0.borrow().contains_key(key)
+    }
+
+    /// Begins a load for nobody's sake but the cache's; `None` if one is under way, which will do.
+    pub(crate) fn refresh(&self, key: &Key, claim: Claim, permit: Permit) -> Option<Flight<T>> {
+        if self.is_loading(key) {
+            return None;
+        }
+        let load = Load {
+            witness: claim.witness,
+            permit: Some(permit),
+            aboard: Vec::new(),
+        };
+        Some(self.begin(key.clone(), load))
+    }
+
     fn begin(&self, key: Key, running: Load<T>) -> Flight<T> {
         let loads = Loads {
             running,
@@ -279,6 +298,22 @@ mod tests {
         let third = board(&flights, saw_nothing());
         assert!(first.flight.is_some());
         assert!(!second.shared && third.shared);
+    }
+
+    #[test]
+    fn a_refresh_begins_alone_and_is_shared_like_any_load() {
+        let flights = Flights::default();
+        let (claim, permit) = saw(1);
+        let refresh = || flights.refresh(&key(), claim, permit.clone().unwrap());
+        assert!(!flights.is_loading(&key()));
+        let flight = refresh().unwrap();
+        assert!(refresh().is_none());
+        let seat = board(&flights, saw(1));
+        assert!(seat.shared && flights.is_loading(&key()));
+        let landed = flight.land(7);
+        assert_eq!(landed.permit, permit);
+        assert_eq!(received(seat), Some(7));
+        assert!(!flights.is_loading(&key()));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! - [`read`] is the read path (design §5), [`lookup`] its part that speaks to Redis.
 //! - [`flight`] lets requests of one instance share a load, which [`handover`] brings to each of
 //!   them; [`origin`] is what a load asks.
+//! - [`lease`] keeps other instances from loading the same at the same time.
 //! - [`redis`] is the instance's connection, [`deadline`] what keeps it from hanging.
 //! - [`respond`] makes the answer's headers: `Cache-Status`, `ETag`, 304, HEAD.
 //! - [`clock`] and [`log`] are time, randomness and standard error.
@@ -26,6 +27,7 @@ mod deadline;
 mod flight;
 mod handover;
 mod instance;
+mod lease;
 mod log;
 mod lookup;
 mod origin;

@@ -1,49 +1,75 @@
 //! What Redis knows about a question, and what a load needs that it leads to (design §5.3–5.5a).
 
 use bytes::Bytes;
+use spin_sdk::time::sleep;
 use tidemark_shared::{
     entry::Entry,
     fill::Permit,
     flight::Claim,
     freshness::{Observation, Verdict, decide},
+    lease,
     outcome::Outcome,
+    stale::{Held, Refresh},
     stamp::Stamp,
 };
 
 use crate::{
     clock::{now_ms, random_token},
     instance::Instance,
+    lease::Lease,
     question::Question,
     redis::{Overwrite, RedisError},
 };
 
 /// The result of a look-up.
 pub(crate) enum Found {
-    /// An answer that is proven fresh.
-    Fresh {
-        /// The answer.
-        entry: Entry,
-        /// When it was proven.
-        proven_at_ms: i64,
-    },
+    /// An answer that may be served.
+    Served(Served),
     /// Nothing that may be served.
     Load(Need),
+}
+
+/// A cached answer that may be served at once.
+pub(crate) struct Served {
+    pub(crate) entry: Entry,
+    /// When it was proven.
+    pub(crate) proven_at_ms: i64,
+    pub(crate) outcome: Outcome,
+    /// What a load behind the answer needs, where one is due.
+    pub(crate) refresh: Option<Need>,
 }
 
 /// Why the origin is to be asked, and what was observed before.
 #[derive(Clone, Debug)]
 pub(crate) struct Need {
     pub(crate) outcome: Outcome,
+    /// What is cached all the same.
+    pub(crate) held: Option<Held>,
     pub(crate) claim: Claim,
     /// `None` where the answer can't be stored.
     pub(crate) permit: Option<Permit>,
 }
 
 impl Need {
+    fn new(
+        question: &Question<'_>,
+        observed: &Observation,
+        outcome: Outcome,
+        held: Option<Held>,
+    ) -> Self {
+        Self {
+            outcome,
+            held,
+            claim: observed.claim(&question.demand(), now_ms()),
+            permit: observed.permit(&question.key, &question.scopes),
+        }
+    }
+
     /// Redis told nothing: the request goes on without it.
     fn bypass() -> Self {
         Self {
             outcome: Outcome::RedisUnavailable,
+            held: None,
             claim: Claim {
                 witness: None,
                 covered: false,
@@ -53,30 +79,88 @@ impl Need {
     }
 }
 
-/// Asks Redis: one command where the answer is fresh.
+impl Served {
+    fn new(
+        question: &Question<'_>,
+        observed: &Observation,
+        outcome: Outcome,
+        (entry, proven_at_ms): (Entry, i64),
+        refresh: Refresh,
+    ) -> Self {
+        let behind = || {
+            let held = Held {
+                entry: entry.clone(),
+                proven_at_ms: Some(proven_at_ms),
+            };
+            Need::new(question, observed, outcome, Some(held))
+        };
+        Self {
+            refresh: (refresh == Refresh::Due).then(behind),
+            entry,
+            proven_at_ms,
+            outcome,
+        }
+    }
+}
+
+/// Asks Redis: one command where an answer may be served.
 pub(crate) async fn look_up(instance: &Instance, question: &Question<'_>) -> Found {
     consult(instance, question)
         .await
         .unwrap_or_else(|_| Found::Load(Need::bypass()))
 }
 
+/// Keeps a miss out of the way of other instances that load the same: takes the key's lease, or waits
+/// a moment for what its holder stores. Gives what there is to serve or to load then, and the lease if
+/// it was taken.
+pub(crate) async fn queue_up(
+    instance: &Instance,
+    question: &Question<'_>,
+    mut need: Need,
+) -> (Found, Option<Lease>) {
+    let is_loading = || instance.flights.is_loading(&question.key);
+    if is_loading() || !lease::is_worth_waiting_for(&need.claim) {
+        return (Found::Load(need), None);
+    }
+    for pause in lease::pauses() {
+        match Lease::take(instance, &question.key).await {
+            Ok(None) => {}
+            Ok(taken) => return (Found::Load(need), taken),
+            Err(_) => break,
+        }
+        // If another request of this instance has it, that one has begun to load by now.
+        if is_loading() {
+            break;
+        }
+        sleep(pause).await;
+        match consult(instance, question).await {
+            Ok(Found::Load(latest)) => need = latest,
+            Ok(served) => return (served, None),
+            Err(_) => break,
+        }
+    }
+    (Found::Load(need), None)
+}
+
 async fn consult(instance: &Instance, question: &Question<'_>) -> Result<Found, RedisError> {
     let (entry, mut observed) = observe(instance, question).await?;
+    let served = |outcome, answer, refresh| {
+        Found::Served(Served::new(question, &observed, outcome, answer, refresh))
+    };
     match decide(&question.demand(), entry.as_ref(), &observed, now_ms()) {
         Verdict::Fresh {
             entry,
             proven_at_ms,
-        } => Ok(Found::Fresh {
+            refresh,
+        } => Ok(served(Outcome::Hit, (entry, proven_at_ms), refresh)),
+        Verdict::Stale {
             entry,
             proven_at_ms,
-        }),
-        Verdict::Fill(outcome) => {
+            refresh,
+        } => Ok(served(Outcome::Revalidate, (entry, proven_at_ms), refresh)),
+        Verdict::Fill { outcome, held } => {
             ensure_stamps(instance, question, &mut observed).await?;
-            Ok(Found::Load(Need {
-                outcome,
-                claim: observed.claim(&question.demand(), now_ms()),
-                permit: observed.permit(&question.key, &question.scopes),
-            }))
+            Ok(Found::Load(Need::new(question, &observed, outcome, held)))
         }
     }
 }

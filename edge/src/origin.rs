@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER},
     uri::{PathAndQuery, Scheme},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -22,6 +22,7 @@ use tidemark_shared::{
     etag::ETag,
     fill::{Answer, Provenance},
     header,
+    stale::Held,
 };
 
 use crate::{
@@ -42,14 +43,21 @@ const CACHE_GROUPS: HeaderName = HeaderName::from_static(header::CACHE_GROUPS);
 pub(crate) struct Order {
     pub(crate) target: PathAndQuery,
     pub(crate) traceparent: Option<HeaderValue>,
+    /// What the edge has already: if the answer is still the same, its body does not come again.
+    pub(crate) held: Option<Held>,
 }
 
 /// What came of asking. All who share a load get a clone, which shares the body.
 pub(crate) type Loaded = Result<Fetched, Failure>;
 
-/// An answer with status 200.
+/// What a query has answered: its JSON, or that nothing has these arguments, which is as true and as
+/// storable as any answer. (An unknown path is a [`Refusal`].)
 #[derive(Clone, Debug)]
 pub(crate) struct Fetched {
+    /// 200 or 404.
+    pub(crate) status: StatusCode,
+    /// Whether the origin has said that it is what the edge had already.
+    pub(crate) renewed: bool,
     pub(crate) body: Bytes,
     pub(crate) etag: ETag,
     /// When it was true, and by what it was made; an answer that does not say can't be stored.
@@ -88,11 +96,32 @@ pub(crate) struct Origin {
     address: OriginAddress,
 }
 
+impl Failure {
+    /// Whether the origin fails, so that it might answer another time, rather than refuses what was
+    /// asked.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable | Self::Timeout | Self::Failed(_) => true,
+            Self::TooLong => false,
+            Self::Refused(refusal) => refusal.status.is_server_error(),
+        }
+    }
+
+    /// The origin's status, if it got so far.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Failed(status) => Some(*status),
+            Self::Refused(refusal) => Some(refusal.status),
+            Self::Unreachable | Self::Timeout | Self::TooLong => None,
+        }
+    }
+}
+
 impl Fetched {
     /// What may be stored of it.
     pub(crate) fn storable(&self) -> Option<Answer> {
         Some(Answer {
-            status: StatusCode::OK.as_u16(),
+            status: self.status.as_u16(),
             as_of_ms: self.as_of_ms?,
             provenance: self.provenance.clone()?,
             etag: self.etag,
@@ -119,16 +148,28 @@ impl Origin {
             .await
             .map_err(|code| failure(&code))?;
         let (head, body) = response.into_parts();
+        if head.status == StatusCode::NOT_MODIFIED {
+            let renewed = order
+                .held
+                .as_ref()
+                .and_then(|held| renew(held, &head.headers));
+            return renewed.ok_or(Failure::Failed(head.status));
+        }
         // Before the body, which may be the long page of some proxy.
         if !is_meant_for_clients(head.status) {
             return Err(Failure::Failed(head.status));
         }
         let body = read(body).await?;
-        if head.status == StatusCode::OK {
+        let provenance = provenance(&head.headers);
+        // Whatever else is not found was not looked for: only a query's own word is of a catalog.
+        let is_no_row = head.status == StatusCode::NOT_FOUND && provenance.is_some();
+        if head.status == StatusCode::OK || is_no_row {
             return Ok(Fetched {
+                status: head.status,
+                renewed: false,
                 etag: ETag::of(&body),
-                as_of_ms: text(&head.headers, &AS_OF).and_then(|ms| ms.parse().ok()),
-                provenance: provenance(&head.headers),
+                as_of_ms: as_of_ms(&head.headers),
+                provenance,
                 body,
             });
         }
@@ -147,6 +188,10 @@ impl Origin {
         if let Some(traceparent) = &order.traceparent {
             // A value that the host does not take is not worth the answer.
             let _ = headers.append("traceparent", traceparent.as_bytes());
+        }
+        if let Some(tag) = order.held.as_ref().and_then(Held::validator) {
+            // Without it the answer comes whole.
+            let _ = headers.append(IF_NONE_MATCH.as_str(), tag.header().as_bytes());
         }
         let (_, no_trailers) = wit_future::new(|| Ok(None));
         let (request, _) = types::Request::new(headers, None, no_trailers, Some(options()));
@@ -188,6 +233,24 @@ async fn read(body: IncomingResponseBody) -> Result<Bytes, Failure> {
         Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLong),
         Err(error) => Err(error.downcast_ref().map_or(Failure::Unreachable, failure)),
     }
+}
+
+/// What the edge has, as the answer to a request that was made by its tag. A 304 that does not name
+/// this very tag says nothing about it.
+fn renew(held: &Held, headers: &HeaderMap) -> Option<Fetched> {
+    let etag = held.validator()?;
+    (text(headers, &ETAG)? == etag.header()).then(|| Fetched {
+        status: StatusCode::OK,
+        renewed: true,
+        etag,
+        as_of_ms: as_of_ms(headers),
+        provenance: provenance(headers),
+        body: held.entry.body.clone(),
+    })
+}
+
+fn as_of_ms(headers: &HeaderMap) -> Option<i64> {
+    text(headers, &AS_OF)?.parse().ok()
 }
 
 fn provenance(headers: &HeaderMap) -> Option<Provenance> {

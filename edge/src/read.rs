@@ -2,21 +2,23 @@
 
 use std::rc::Rc;
 
-use http::request::Parts;
+use http::{StatusCode, request::Parts};
 use spin_sdk::{wasip3::spawn, wit_bindgen::yield_async};
 use tidemark_shared::{
-    fill::{Permit, Sealed},
+    fill::{Answer, Permit, Sealed},
     header::{CACHE_CONTROL_NO_STORE, CACHE_CONTROL_REVALIDATE},
     outcome::{CacheStatus, Outcome},
     policy::Policy,
     problem::{Kind, Problem},
+    stale::Held,
 };
 
 use crate::{
     clock::{now_ms, random_token},
     flight::Flight,
     instance::Instance,
-    lookup::{Found, Need, look_up},
+    lease::Lease,
+    lookup::{Found, Need, Served, look_up, queue_up},
     origin::{Loaded, Order},
     question::Question,
     respond::Reply,
@@ -36,22 +38,44 @@ pub(crate) async fn read(instance: &Rc<Instance>, request: &Parts) -> Result<Rep
     if !question.query.policy.is_cacheable() {
         return Ok(pass(instance, &question).await);
     }
-    match look_up(instance, &question).await {
-        Found::Fresh {
-            entry,
-            proven_at_ms,
-        } => Ok(Reply::hit(entry, proven_at_ms, now_ms())),
-        Found::Load(need) => load(instance, &question, &need).await,
+    let (found, lease) = match look_up(instance, &question).await {
+        Found::Load(need) => queue_up(instance, &question, need).await,
+        served => (served, None),
+    };
+    match found {
+        Found::Served(served) => Ok(serve(instance, &question, served)),
+        Found::Load(need) => load(instance, &question, need, lease).await,
     }
+}
+
+/// Gives a cached answer, and has it loaded anew behind that where it is due.
+fn serve(instance: &Rc<Instance>, question: &Question<'_>, served: Served) -> Reply {
+    if let Some(need) = served.refresh {
+        refresh(instance, question, need);
+    }
+    let status = CacheStatus::of(served.outcome);
+    Reply::cached(served.entry, served.proven_at_ms, now_ms(), status)
+}
+
+/// Loads an answer for whoever asks next, unless it is being loaded, here or (by the lease) elsewhere.
+fn refresh(instance: &Rc<Instance>, question: &Question<'_>, need: Need) {
+    let Some(permit) = need.permit else { return };
+    let flight = instance.flights.refresh(&question.key, need.claim, permit);
+    let Some(flight) = flight else { return };
+    let (instance, key) = (instance.clone(), question.key.clone());
+    let mut errand = Errand::new(question, need.held, Purpose::Refresh);
+    spawn(async move {
+        step_aside().await;
+        if let Ok(Some(lease)) = Lease::take(&instance, &key).await {
+            errand.lease = Some(lease);
+            fly(instance, flight, errand).await;
+        }
+    });
 }
 
 /// Asks the origin on behalf of this request alone: the answer is to be of this very moment.
 async fn pass(instance: &Instance, question: &Question<'_>) -> Reply {
-    let status = CacheStatus {
-        outcome: Outcome::Uncacheable,
-        stored: false,
-        collapsed: false,
-    };
+    let status = CacheStatus::of(Outcome::Uncacheable);
     let loaded = instance.origin.ask(&question.order).await;
     Reply::loaded(loaded, status, CACHE_CONTROL_NO_STORE)
 }
@@ -60,27 +84,29 @@ async fn pass(instance: &Instance, question: &Question<'_>) -> Reply {
 async fn load(
     instance: &Rc<Instance>,
     question: &Question<'_>,
-    need: &Need,
+    need: Need,
+    mut lease: Option<Lease>,
 ) -> Result<Reply, Problem> {
     for _ in 0..SEATS {
         let permit = need.permit.clone();
         let seat = instance.flights.board(&question.key, need.claim, permit);
         if let Some(flight) = seat.flight {
-            let errand = Errand {
-                order: question.order.clone(),
-                policy: question.query.policy,
-                target: question.target(),
-            };
+            let mut errand = Errand::new(question, need.held.clone(), Purpose::Answer);
+            errand.lease = lease.take();
             // Not awaited here: others share it, whatever becomes of this request's client.
             spawn(fly(instance.clone(), flight, errand));
         }
         let Some(loaded) = seat.result.take().await else {
             continue;
         };
+        if let Some(reply) = stand_in(question, &need, &loaded) {
+            return Ok(reply);
+        }
         let status = CacheStatus {
-            outcome: need.outcome,
+            fwd_status: fwd_status(&loaded),
             stored: !seat.shared && is_stored(need.permit.as_ref(), &loaded),
             collapsed: seat.shared,
+            ..CacheStatus::of(need.outcome)
         };
         return Ok(Reply::loaded(loaded, status, CACHE_CONTROL_REVALIDATE));
     }
@@ -90,37 +116,99 @@ async fn load(
     ))
 }
 
+/// What is cached, where the origin fails and the query permits that.
+fn stand_in(question: &Question<'_>, need: &Need, loaded: &Loaded) -> Option<Reply> {
+    let failure = loaded.as_ref().err().filter(|it| it.is_outage())?;
+    let (held, now_ms) = (need.held.as_ref()?, now_ms());
+    let proven_at_ms = held.if_error(&question.demand(), now_ms)?;
+    let status = CacheStatus {
+        fwd_status: failure.status().map(|status| status.as_u16()),
+        ..CacheStatus::of(Outcome::StaleIfError)
+    };
+    let entry = held.entry.clone();
+    Some(Reply::cached(entry, proven_at_ms, now_ms, status))
+}
+
 /// What a load has to do, for as long as it outlives its request.
 struct Errand {
     order: Order,
     policy: Policy,
     /// The canonical request that is stored with the answer.
     target: Option<String>,
+    purpose: Purpose,
+    /// What keeps other instances from the same errand meanwhile, where they know of it.
+    lease: Option<Lease>,
+}
+
+/// For whom a load is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// For somebody who waits.
+    Answer,
+    /// For whoever asks next. If it fails its lease is kept, as the pause before the next attempt.
+    Refresh,
+}
+
+impl Errand {
+    fn new(question: &Question<'_>, held: Option<Held>, purpose: Purpose) -> Self {
+        Self {
+            order: Order {
+                held,
+                ..question.order.clone()
+            },
+            policy: question.query.policy,
+            target: question.target(),
+            purpose,
+            lease: None,
+        }
+    }
 }
 
 /// Runs a load, then those that have waited for it: all are of one key, and ask the same.
-async fn fly(instance: Rc<Instance>, mut flight: Flight<Loaded>, errand: Errand) {
+async fn fly(instance: Rc<Instance>, mut flight: Flight<Loaded>, mut errand: Errand) {
     loop {
         let loaded = instance.origin.ask(&errand.order).await;
         let answer = loaded.as_ref().ok().and_then(|it| it.storable());
         let landed = flight.land(loaded);
-        if let (Some(permit), Some(answer)) = (landed.permit, answer) {
-            let instance = instance.clone();
-            let (policy, target) = (errand.policy, errand.target.clone());
-            spawn(async move {
-                step_aside().await;
-                if let Some(sealed) =
-                    permit.seal(&policy, target, &answer, now_ms(), random_token())
-                {
-                    store(&instance, sealed).await;
-                }
-            });
-        }
+        let filling = landed.permit.zip(answer);
+        let has_served = filling.is_some() || errand.purpose == Purpose::Answer;
+        let ended = landed.next.is_none() && has_served;
+        let lease = errand.lease.take_if(|_| ended);
+        let (policy, target) = (errand.policy, errand.target.clone());
+        spawn(conclude(instance.clone(), policy, target, filling, lease));
         match landed.next {
             Some(next) => flight = next,
             None => return,
         }
     }
+}
+
+/// Stores an answer by its permit, and gives the lease back after that: whoever gets it next finds the
+/// answer.
+async fn conclude(
+    instance: Rc<Instance>,
+    policy: Policy,
+    target: Option<String>,
+    filling: Option<(Permit, Answer)>,
+    lease: Option<Lease>,
+) {
+    step_aside().await;
+    let sealed = filling.and_then(|(permit, answer)| {
+        permit.seal(&policy, target, &answer, now_ms(), random_token())
+    });
+    if let Some(sealed) = sealed {
+        store(&instance, sealed).await;
+    }
+    if let Some(lease) = lease {
+        lease.release(&instance).await;
+    }
+}
+
+/// The origin's status, where it is not that of the answer.
+fn fwd_status(loaded: &Loaded) -> Option<u16> {
+    let fetched = loaded.as_ref().ok()?;
+    let not_modified = StatusCode::NOT_MODIFIED.as_u16();
+    fetched.renewed.then_some(not_modified)
 }
 
 /// Whether a load's answer is one that its permit stores.

@@ -16,6 +16,10 @@ use crate::{
     log,
 };
 
+/// Redis has no command for it before 8.4.
+const DELETE_IF_EQUAL: &str =
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
 /// The way to this region's Redis.
 pub(crate) struct Redis {
     /// May hold credentials: never logged.
@@ -105,6 +109,42 @@ impl Redis {
             let value = RedisParameter::Binary(value);
             let arguments = [text(name), value, text("PX"), millis(life)];
             connection.execute("SET", arguments).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets a name that has no value, for a while; whether it had none.
+    pub(crate) async fn set_if_absent(
+        &self,
+        name: &str,
+        value: &str,
+        life: Duration,
+    ) -> Result<bool, RedisError> {
+        self.step("set-if-absent", deadline::REDIS, async |connection| {
+            let arguments = [
+                text(name),
+                text(value),
+                text("PX"),
+                millis(life),
+                text("NX"),
+            ];
+            let said = connection.execute("SET", arguments).await?;
+            Ok(matches!(&*said, [RedisResult::Status(_)]))
+        })
+        .await
+    }
+
+    /// Deletes a name if this is still its value.
+    pub(crate) async fn delete_if_equal(&self, name: &str, value: &str) -> Result<(), RedisError> {
+        self.step("delete-if-equal", deadline::REDIS, async |connection| {
+            let arguments = [
+                text(DELETE_IF_EQUAL),
+                RedisParameter::Int64(1),
+                text(name),
+                text(value),
+            ];
+            connection.execute("EVAL", arguments).await?;
             Ok(())
         })
         .await

@@ -36,14 +36,19 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// A cached answer, proven at `proven_at_ms`.
-    pub(crate) fn hit(entry: Entry, proven_at_ms: i64, now_ms: i64) -> Self {
+    pub(crate) fn cached(
+        entry: Entry,
+        proven_at_ms: i64,
+        now_ms: i64,
+        cache_status: CacheStatus,
+    ) -> Self {
         let age_ms = now_ms.saturating_sub(entry.as_of_ms).max(0);
         let status = StatusCode::from_u16(entry.status).unwrap_or(StatusCode::OK);
-        Self::new(status, JSON, header::CACHE_CONTROL_REVALIDATE, entry.body)
-            .tagged(entry.etag)
+        let cache_control = header::CACHE_CONTROL_REVALIDATE;
+        Self::answer(status, entry.body, entry.etag, cache_control)
             .with(AGE, age_ms / 1000)
             .with(AS_OF, proven_at_ms)
-            .with(CACHE_STATUS, text(CacheStatus::HIT.to_string()))
+            .with(CACHE_STATUS, text(cache_status.to_string()))
     }
 
     /// What the origin said. `cache_control` is what others may do with it if it is an answer.
@@ -104,11 +109,21 @@ impl Reply {
     }
 
     fn fetched(fetched: Fetched, cache_control: &'static str) -> Self {
-        let reply =
-            Self::new(StatusCode::OK, JSON, cache_control, fetched.body).tagged(fetched.etag);
+        let reply = Self::answer(fetched.status, fetched.body, fetched.etag, cache_control);
         match fetched.as_of_ms {
             Some(as_of_ms) => reply.with(AS_OF, as_of_ms),
             None => reply,
+        }
+    }
+
+    /// A query's answer. Only what was found has a tag: a precondition means nothing to any other
+    /// status (RFC 9110 §13.2.1).
+    fn answer(status: StatusCode, body: Bytes, etag: ETag, cache_control: &'static str) -> Self {
+        if status.is_success() {
+            Self::new(status, JSON, cache_control, body).tagged(etag)
+        } else {
+            let no_store = header::CACHE_CONTROL_NO_STORE;
+            Self::new(status, problem::CONTENT_TYPE, no_store, body)
         }
     }
 
@@ -185,15 +200,16 @@ mod tests {
     fn miss() -> Reply {
         let body = Bytes::from_static(b"[1]");
         let fetched = Fetched {
+            status: StatusCode::OK,
+            renewed: false,
             etag: ETag::of(&body),
             as_of_ms: Some(1_763_863_200_123),
             provenance: None,
             body,
         };
         let status = CacheStatus {
-            outcome: Outcome::Miss,
             stored: true,
-            collapsed: false,
+            ..CacheStatus::of(Outcome::Miss)
         };
         Reply::loaded(Ok(fetched), status, header::CACHE_CONTROL_REVALIDATE)
     }
@@ -256,11 +272,7 @@ mod tests {
             retry_after: Some(HeaderValue::from_static("2")),
             body: Bytes::from_static(b"{}"),
         };
-        let status = CacheStatus {
-            outcome: Outcome::Miss,
-            stored: false,
-            collapsed: false,
-        };
+        let status = CacheStatus::of(Outcome::Miss);
         let reply = Reply::loaded(Err(Failure::Refused(refusal)), status, "no-cache");
         let response = reply.respond(&request(Method::GET, &[]));
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);

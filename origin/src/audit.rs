@@ -324,7 +324,10 @@ fn report(difference: &Difference<'_>, answer: &Answer) {
         scopes = scopes.join(" "),
         as_of = difference.entry.as_of_ms,
         cached = difference.entry.etag.header(),
-        database = answer.etag.header(),
+        database = match answer.status {
+            404 => "no row".to_owned(),
+            _ => answer.etag.header(),
+        },
         "audit: the cache vouches for an answer that the database does not give any more; \
          a change went past the triggers (or the query does not answer the same twice: \
          it needs a total ORDER BY, and no now() or random())"

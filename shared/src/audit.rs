@@ -114,6 +114,7 @@ mod tests {
     const POLICY: Policy = Policy {
         ttl: Duration::from_secs(300),
         max_staleness: Duration::from_secs(1),
+        ..Policy::DEFAULT
     };
 
     fn tidemark(epoch: u64, as_of: i64) -> Option<Tidemark> {
@@ -262,7 +263,7 @@ mod tests {
                     let observed = observed(tidemark, stamp);
                     let served = match decide(&demand, entry.as_ref(), &observed, SEEN_BY) {
                         Verdict::Fresh { entry, .. } => entry.witness == demand_witness(&scopes),
-                        Verdict::Fill(_) => false,
+                        Verdict::Stale { .. } | Verdict::Fill { .. } => false,
                     };
                     assert_eq!(
                         verdict(entry.as_ref(), &observed) == Explanation::None,

@@ -135,7 +135,7 @@ impl Permit {
         Some(Sealed {
             key: self.key.clone(),
             bytes: entry.encode(&self.key),
-            life: policy.ttl,
+            life: policy.entry_life(),
         })
     }
 }

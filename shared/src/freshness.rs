@@ -18,6 +18,7 @@ use crate::{
     outcome::Outcome,
     policy::Policy,
     scope::Scope,
+    stale::{Held, Refresh},
     stamp::{Stamp, Witness},
     tidemark::Tidemark,
 };
@@ -133,9 +134,26 @@ pub enum Verdict {
         entry: Entry,
         /// When it was proven true: the tidemark's `as_of`.
         proven_at_ms: i64,
+        /// Whether it is to be loaded anew behind the answer, before its ttl ends.
+        refresh: Refresh,
     },
-    /// Ask the origin; the outcome says why.
-    Fill(Outcome),
+    /// The answer is not fresh, but provably within the promise, and the query takes that
+    /// (`on_change = "revalidate"`): serve it.
+    Stale {
+        /// The answer.
+        entry: Entry,
+        /// When it was last known to be true.
+        proven_at_ms: i64,
+        /// Whether it is to be loaded anew behind the answer.
+        refresh: Refresh,
+    },
+    /// Ask the origin.
+    Fill {
+        /// Why.
+        outcome: Outcome,
+        /// What is cached all the same, if that is an intact entry of this key.
+        held: Option<Held>,
+    },
 }
 
 /// Decides whether what is cached may be served (design §5.4).
@@ -150,34 +168,53 @@ pub enum Verdict {
 /// 5. the tidemark is at most `max_staleness` old, and not from a future as far away: then the clocks
 ///    of database and edge are too far apart to tell;
 /// 6. the tidemark is not before the request's `Tidemark-At-Least`.
+///
+/// Where only the first holds, the query may permit the answer all the same: see [`crate::stale`].
 pub fn decide(
     demand: &Demand<'_>,
     entry: Option<&Bytes>,
     observed: &Observation,
     now_ms: i64,
 ) -> Verdict {
-    match prove(demand, entry, observed, now_ms) {
-        Ok((entry, proven_at_ms)) => Verdict::Fresh {
+    let entry = match held(demand, entry) {
+        Ok(entry) => entry,
+        Err(outcome) => {
+            return Verdict::Fill {
+                outcome,
+                held: None,
+            };
+        }
+    };
+    match judge(demand, &entry, observed, now_ms) {
+        Ok(proven_at_ms) => Verdict::Fresh {
+            refresh: Refresh::ahead(&entry, &demand.policy, now_ms),
             entry,
             proven_at_ms,
         },
-        Err(outcome) => Verdict::Fill(outcome),
+        Err(outcome) => {
+            let held = Held::new(entry, demand, observed);
+            match held.while_revalidated(demand, now_ms) {
+                Some(proven_at_ms) => Verdict::Stale {
+                    refresh: Refresh::behind(proven_at_ms, &demand.policy, now_ms),
+                    entry: held.entry,
+                    proven_at_ms,
+                },
+                None => Verdict::Fill {
+                    outcome,
+                    held: Some(held),
+                },
+            }
+        }
     }
 }
 
-fn prove(
-    demand: &Demand<'_>,
-    entry: Option<&Bytes>,
-    observed: &Observation,
-    now_ms: i64,
-) -> Result<(Entry, i64), Outcome> {
+/// Condition 1: the entry, or why there is none.
+fn held(demand: &Demand<'_>, entry: Option<&Bytes>) -> Result<Entry, Outcome> {
     if !demand.policy.is_cacheable() {
         return Err(Outcome::Uncacheable);
     }
     let entry = entry.ok_or(Outcome::Miss)?;
-    let entry = Entry::decode(entry, demand.key).map_err(|_| Outcome::Corrupt)?;
-    let proven_at_ms = judge(demand, &entry, observed, now_ms)?;
-    Ok((entry, proven_at_ms))
+    Entry::decode(entry, demand.key).map_err(|_| Outcome::Corrupt)
 }
 
 /// The conditions 2 to 6 of [`decide`], for an entry that has been decoded: when it is proven, or
@@ -235,6 +272,7 @@ mod tests {
     const POLICY: Policy = Policy {
         ttl: Duration::from_secs(300),
         max_staleness: Duration::from_secs(1),
+        ..Policy::DEFAULT
     };
 
     fn catalog() -> Digest {
@@ -443,7 +481,12 @@ mod tests {
                 Outcome::AtLeast,
             ),
         ] {
-            assert_eq!(verdict(&broken), Verdict::Fill(outcome), "{broken:?}");
+            let Verdict::Fill { outcome: why, held } = verdict(&broken) else {
+                panic!("served: {broken:?}");
+            };
+            assert_eq!(why, outcome, "{broken:?}");
+            let undecodable = [Outcome::Uncacheable, Outcome::Miss, Outcome::Corrupt];
+            assert_eq!(held.is_none(), undecodable.contains(&why), "{broken:?}");
         }
     }
 
@@ -457,7 +500,7 @@ mod tests {
                 expired, tidemark_old, tidemark_of_the_future, at_least_later, uncacheable,
             };
             let any_broken = flags.contains(&true);
-            prop_assert_eq!(any_broken, matches!(verdict(&broken), Verdict::Fill(_)));
+            prop_assert_eq!(any_broken, matches!(verdict(&broken), Verdict::Fill { .. }));
         }
     }
 }

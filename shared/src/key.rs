@@ -148,6 +148,11 @@ impl Keyspace {
         format!("{}{{{scope}}}", self.prefix)
     }
 
+    /// The name of the lease of a key: in the slot of its entry, and no entry's name.
+    pub fn lease(&self, key: &Key) -> String {
+        format!("{}lease:{key}", self.prefix)
+    }
+
     /// The name of the tidemark.
     pub fn tidemark(&self) -> String {
         format!("{}tidemark", self.prefix)
@@ -255,7 +260,16 @@ mod tests {
         );
         assert_eq!(name("products", "products").unwrap().family(), None);
         let stamp = keyspace.stamp(&Scope::member("org", "42"));
-        for other in [&*keyspace.tidemark(), &stamp, "other:{a}:b", "tm:a:b", ""] {
+        let lease = keyspace.lease(&key("products", &[], ""));
+        assert_eq!(lease, "tm:lease:{products}:products");
+        for other in [
+            &*keyspace.tidemark(),
+            &stamp,
+            &lease,
+            "other:{a}:b",
+            "tm:a:b",
+            "",
+        ] {
             assert_eq!(keyspace.parse_entry(other), None, "{other}");
         }
     }

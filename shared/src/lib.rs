@@ -13,7 +13,8 @@
 //! - [`stamp`], [`tidemark`], [`epoch`] and [`event`] are what the relay writes and publishes.
 //! - [`history`] says when a new epoch begins, and who may write.
 //! - [`policy`] is a query's promise; [`freshness`] decides whether a cached [`entry`] may be served;
-//!   [`fill`] is the only way to make a new one; [`flight`] says who may share a load.
+//!   [`stale`] what it is good for if not; [`fill`] is the only way to make a new one; [`flight`] says
+//!   who may share a load, [`lease`] who waits for one.
 //! - [`purge`] is for users who know better: what to invalidate, and which entries that is.
 //! - [`outcome`] and [`problem`] are what the client is told.
 //! - [`audit`] holds cached answers against the database's.
@@ -36,6 +37,7 @@ pub mod freshness;
 pub mod header;
 pub mod history;
 pub mod key;
+pub mod lease;
 pub mod outcome;
 pub mod param;
 mod path;
@@ -44,5 +46,6 @@ pub mod problem;
 pub mod purge;
 pub mod route;
 pub mod scope;
+pub mod stale;
 pub mod stamp;
 pub mod tidemark;

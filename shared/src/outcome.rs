@@ -13,6 +13,8 @@ pub const CACHE_NAME: &str = "tidemark";
 pub enum Outcome {
     /// Served from the cache, proven fresh.
     Hit,
+    /// Served from the cache while it is loaded anew: not fresh, but within the promise.
+    Revalidate,
     /// Nothing was cached under the key.
     Miss,
     /// A change touched what the cached answer depends on.
@@ -33,12 +35,15 @@ pub enum Outcome {
     Uncacheable,
     /// Redis did not answer.
     RedisUnavailable,
+    /// The origin failed; a cached answer is given that is not fresh.
+    StaleIfError,
 }
 
 impl Outcome {
     /// Every outcome, for documentation and metrics.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Hit,
+        Self::Revalidate,
         Self::Miss,
         Self::Changed,
         Self::Unstamped,
@@ -49,12 +54,14 @@ impl Outcome {
         Self::AtLeast,
         Self::Uncacheable,
         Self::RedisUnavailable,
+        Self::StaleIfError,
     ];
 
     /// Its stable name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Hit => "hit",
+            Self::Revalidate => "revalidate",
             Self::Miss => "miss",
             Self::Changed => "changed",
             Self::Unstamped => "unstamped",
@@ -65,17 +72,19 @@ impl Outcome {
             Self::AtLeast => "at-least",
             Self::Uncacheable => "uncacheable",
             Self::RedisUnavailable => "redis-unavailable",
+            Self::StaleIfError => "stale-if-error",
         }
     }
 
-    /// The standard's reason for going forward (RFC 9211 §2.2); `None` for a hit.
+    /// The standard's reason for going forward (RFC 9211 §2.2); `None` where the cache answered
+    /// by itself.
     pub const fn fwd(self) -> Option<&'static str> {
         match self {
-            Self::Hit => None,
+            Self::Hit | Self::Revalidate => None,
             Self::Miss | Self::Changed | Self::Unstamped | Self::Epoch | Self::Corrupt => {
                 Some("miss")
             }
-            Self::Expired | Self::Unproven => Some("stale"),
+            Self::Expired | Self::Unproven | Self::StaleIfError => Some("stale"),
             Self::AtLeast => Some("request"),
             Self::Uncacheable | Self::RedisUnavailable => Some("bypass"),
         }
@@ -87,6 +96,8 @@ impl Outcome {
 pub struct CacheStatus {
     /// What happened.
     pub outcome: Outcome,
+    /// The origin's own status (RFC 9211 §2.3), where it is not that of the answer.
+    pub fwd_status: Option<u16>,
     /// Whether the origin's answer is stored.
     pub stored: bool,
     /// Whether the request shared another one's load.
@@ -94,27 +105,33 @@ pub struct CacheStatus {
 }
 
 impl CacheStatus {
-    /// A hit.
-    pub const HIT: Self = Self {
-        outcome: Outcome::Hit,
-        stored: false,
-        collapsed: false,
-    };
+    /// Of an outcome, where nothing else happened.
+    pub const fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            fwd_status: None,
+            stored: false,
+            collapsed: false,
+        }
+    }
 }
 
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(fwd) = self.outcome.fwd() else {
-            return write!(f, "{CACHE_NAME}; hit");
-        };
-        write!(f, "{CACHE_NAME}; fwd={fwd}")?;
+        match self.outcome.fwd() {
+            None => write!(f, "{CACHE_NAME}; hit")?,
+            Some(fwd) => write!(f, "{CACHE_NAME}; fwd={fwd}")?,
+        }
+        if let Some(status) = self.fwd_status {
+            write!(f, "; fwd-status={status}")?;
+        }
         if self.stored {
             f.write_str("; stored")?;
         }
         if self.collapsed {
             f.write_str("; collapsed")?;
         }
-        if self.outcome != Outcome::Miss {
+        if !matches!(self.outcome, Outcome::Hit | Outcome::Miss) {
             write!(f, "; detail={}", self.outcome.name())?;
         }
         Ok(())
@@ -129,13 +146,34 @@ mod tests {
     fn the_header_follows_rfc_9211() {
         let status = |outcome, stored, collapsed| {
             CacheStatus {
-                outcome,
                 stored,
                 collapsed,
+                ..CacheStatus::of(outcome)
             }
             .to_string()
         };
-        assert_eq!(CacheStatus::HIT.to_string(), "tidemark; hit");
+        let renewed = CacheStatus {
+            fwd_status: Some(304),
+            stored: true,
+            ..CacheStatus::of(Outcome::Expired)
+        };
+        assert_eq!(
+            renewed.to_string(),
+            "tidemark; fwd=stale; fwd-status=304; stored; detail=expired"
+        );
+        let stand_in = CacheStatus {
+            fwd_status: Some(503),
+            ..CacheStatus::of(Outcome::StaleIfError)
+        };
+        assert_eq!(
+            stand_in.to_string(),
+            "tidemark; fwd=stale; fwd-status=503; detail=stale-if-error"
+        );
+        assert_eq!(status(Outcome::Hit, false, false), "tidemark; hit");
+        assert_eq!(
+            status(Outcome::Revalidate, false, false),
+            "tidemark; hit; detail=revalidate"
+        );
         assert_eq!(
             status(Outcome::Miss, true, false),
             "tidemark; fwd=miss; stored"

@@ -9,6 +9,20 @@ pub struct Policy {
     pub ttl: Duration,
     /// The promise: how far an answer may lag behind the database. Zero means never cached.
     pub max_staleness: Duration,
+    /// What happens to an answer that something has touched.
+    pub on_change: OnChange,
+    /// How much longer than promised an answer may be given while the origin fails. Zero means not at
+    /// all.
+    pub stale_if_error: Duration,
+}
+
+/// What happens to a cached answer that something has touched, or whose ttl has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnChange {
+    /// The next read waits for the new answer.
+    Expire,
+    /// It may be given while one load runs behind, for as long as it is within the promise.
+    Revalidate,
 }
 
 impl Policy {
@@ -18,12 +32,25 @@ impl Policy {
     /// The `max_staleness` of a query that declares none.
     pub const DEFAULT_MAX_STALENESS: Duration = Duration::from_secs(1);
 
+    /// That of a query which declares nothing.
+    pub const DEFAULT: Self = Self {
+        ttl: Self::DEFAULT_TTL,
+        max_staleness: Self::DEFAULT_MAX_STALENESS,
+        on_change: OnChange::Expire,
+        stale_if_error: Duration::ZERO,
+    };
+
     /// The longest duration that a catalog may declare.
     pub const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
     /// Whether answers may be cached at all.
     pub const fn is_cacheable(&self) -> bool {
         !self.max_staleness.is_zero()
+    }
+
+    /// How long an entry is worth keeping: beyond its ttl only for when the origin fails.
+    pub fn entry_life(&self) -> Duration {
+        self.ttl.saturating_add(self.stale_if_error)
     }
 
     /// `ttl` in ms.
@@ -64,7 +91,7 @@ mod tests {
         ) {
             let policy = Policy {
                 ttl: Duration::from_millis(ttl_ms),
-                max_staleness: Duration::from_millis(ttl_ms),
+                ..Policy::DEFAULT
             };
             let kept = policy.jittered_ttl_ms(random);
             prop_assert!(kept <= policy.ttl_ms());
@@ -74,10 +101,7 @@ mod tests {
 
     #[test]
     fn jitter_spreads_what_was_filled_together() {
-        let policy = Policy {
-            ttl: Policy::DEFAULT_TTL,
-            max_staleness: Policy::DEFAULT_MAX_STALENESS,
-        };
+        let policy = Policy::DEFAULT;
         assert_eq!(policy.jittered_ttl_ms(0), 300_000);
         assert_eq!(policy.jittered_ttl_ms(30_000), 270_000);
         assert_eq!(policy.jittered_ttl_ms(30_001), 300_000);

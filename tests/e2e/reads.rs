@@ -96,29 +96,55 @@ async fn max_staleness_zero_is_never_cached() {
 }
 
 #[tokio::test]
-async fn a_query_for_one_row_without_one_is_404_and_not_stored() {
+async fn a_query_for_one_row_without_one_is_404_and_cached() {
     let stack = Stack::start().await;
-    for path in ["/user/999999/profile", "/order/999999", "/inventory/999999"] {
-        let answer = stack.read(path).await;
-        assert_problem(&answer, 404, "no-row");
-        assert_problem(&stack.ask(path).await, 404, "no-row");
+    let [user, organization] = ["/user/999999/profile".to_owned(), dashboard(999_999)];
+    for path in [&*user, "/order/999999", &organization] {
+        let miss = stack.read(path).await;
+        assert_problem(&miss, 404, "no-row");
+        let hit = stack.hit(path).await;
+        assert_problem(&hit, 404, "no-row");
+        assert_eq!(hit.body, miss.body);
+        assert_eq!(hit.header("content-type"), miss.header("content-type"));
+        assert!(!hit.header("tidemark-as-of").is_empty(), "{hit:?}");
+        // A precondition is for what was found.
+        for base in [stack.edge.url(), stack.origin.url()] {
+            let any = [("if-none-match", "*")];
+            let answer = stack.send(base, Method::GET, path, &any, "").await;
+            assert_problem(&answer, 404, "no-row");
+        }
     }
-    assert_problem(&stack.read(&dashboard(999_999)).await, 404, "no-row");
-    let entries = stack.keys().await;
-    assert!(entries.iter().all(|key| !key.contains("}:")), "{entries:?}");
+    // Never cached, and found nowhere.
+    let [uncacheable, unknown] = ["/inventory/999999", "/user/999999/nothing"];
+    assert_problem(&stack.read(uncacheable).await, 404, "no-row");
+    assert_problem(&stack.read(unknown).await, 404, "unknown-path");
+    let keys = stack.keys().await;
+    let entries = keys.iter().filter(|key| key.contains("}:"));
+    assert_eq!(entries.count(), 3, "{keys:?}");
     // "rows" without rows is an empty list.
     assert_eq!(stack.read("/products?category=none").await.body, "[]");
 }
 
 #[tokio::test]
-async fn a_row_that_appears_is_no_longer_404() {
+async fn i3_a_row_that_appears_is_no_longer_404() {
     let stack = Stack::start().await;
-    assert_problem(&stack.read("/user/7777/profile").await, 404, "no-row");
+    let path = "/user/7777/profile";
+    assert_problem(&stack.hit(path).await, 404, "no-row");
     stack
         .sql("INSERT INTO users (id, org_id, name, email) VALUES (7777, 42, 'Zoe', 'zoe@example.com')")
         .await;
-    let answer = stack.read("/user/7777/profile").await;
+    stack.settled().await;
+    let answer = stack.read(path).await;
     assert_eq!(answer.json()["name"], "Zoe");
+    assert!(
+        answer.cache_status().contains("detail=changed"),
+        "{answer:?}"
+    );
+
+    stack.hit(path).await;
+    stack.sql("DELETE FROM users WHERE id = 7777").await;
+    stack.settled().await;
+    assert_problem(&stack.read(path).await, 404, "no-row");
 }
 
 #[tokio::test]
@@ -192,4 +218,46 @@ async fn the_origin_names_the_scopes_of_an_answer() {
         r#""org:42", "org:*", "products""#
     );
     assert!(answer.header("tidemark-as-of").parse::<i64>().is_ok());
+}
+
+#[tokio::test]
+async fn what_a_change_leaves_as_it_was_is_renewed_without_its_body() {
+    let stack = Stack::start().await;
+    let path = "/products?after=0&limit=1";
+    let before = stack.hit(path).await;
+    // All products are one scope; this one is on another page.
+    stack
+        .sql("UPDATE products SET price = price + 1 WHERE id = 7")
+        .await;
+    stack.settled().await;
+    let renewed = stack.read(path).await;
+    assert_eq!(
+        renewed.cache_status(),
+        "tidemark; fwd=miss; fwd-status=304; stored; detail=changed"
+    );
+    assert_eq!(renewed.status, 200);
+    assert_eq!(renewed.body, before.body);
+    assert_eq!(renewed.header("etag"), before.header("etag"));
+    assert!(renewed.header("tidemark-as-of") > before.header("tidemark-as-of"));
+    assert_eq!(stack.hit(path).await.body, before.body);
+    // The client's own copy is another matter.
+    stack
+        .sql("UPDATE products SET price = price + 1 WHERE id = 7")
+        .await;
+    stack.settled().await;
+    let tag = before.header("etag").to_owned();
+    let known = stack.read_with(path, &[("if-none-match", &tag)]).await;
+    assert_eq!(known.status, 304, "{known:?}");
+    stack.hit(path).await;
+
+    stack
+        .sql("UPDATE products SET price = price + 1 WHERE id = 1")
+        .await;
+    stack.settled().await;
+    let changed = stack.read(path).await;
+    assert_eq!(
+        changed.cache_status(),
+        "tidemark; fwd=miss; stored; detail=changed"
+    );
+    assert_ne!(changed.body, before.body);
 }

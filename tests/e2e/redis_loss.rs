@@ -249,7 +249,7 @@ async fn i4_an_evicted_stamp_is_a_miss() {
         let answer = stack.read(&dashboard(42)).await;
         assert_eq!(
             answer.cache_status(),
-            "tidemark; fwd=miss; stored; detail=unstamped",
+            "tidemark; fwd=miss; fwd-status=304; stored; detail=unstamped",
             "{stamp}"
         );
     }
@@ -374,7 +374,7 @@ async fn i6_a_stamp_s_name_that_holds_something_else_is_taken_back() {
             let answer = stack.read(&dashboard(42)).await;
             assert_eq!(
                 answer.cache_status(),
-                "tidemark; fwd=miss; stored; detail=unstamped",
+                "tidemark; fwd=miss; fwd-status=304; stored; detail=unstamped",
                 "{foreign:?}"
             );
             stack.hit(&dashboard(42)).await;

@@ -154,7 +154,10 @@ impl Setup {
             Some(own) => {
                 let catalog = path.join("catalog");
                 own.write(&catalog)?;
-                let database = Database::empty().await?;
+                let database = match self.own_server {
+                    false => Database::empty().await?,
+                    true => Database::empty_on_own_server().await?,
+                };
                 database.run(own.schema).await?;
                 (database, catalog, write_manifest(path)?)
             }
@@ -532,8 +535,16 @@ impl Database {
     }
 
     async fn erp_on_own_server() -> anyhow::Result<Self> {
+        Self::copy_on_own_server(Some(ERP_INSTALLED)).await
+    }
+
+    async fn empty_on_own_server() -> anyhow::Result<Self> {
+        Self::copy_on_own_server(None).await
+    }
+
+    async fn copy_on_own_server(template: Option<&str>) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::start().await?);
-        let name = shared.create(Some(ERP_INSTALLED)).await?;
+        let name = shared.create(template).await?;
         Ok(Self { name, shared })
     }
 

@@ -155,10 +155,10 @@ impl Catalog {
         captures
     }
 
-    /// How long a stamp lives: twice the longest `ttl`, so that no entry outlives its stamps.
+    /// How long a stamp lives: twice as long as any entry, so that no entry outlives its stamps.
     pub fn stamp_ttl(&self) -> Duration {
-        let longest = self.queries.values().map(|query| query.policy.ttl).max();
-        2 * longest.unwrap_or(Policy::DEFAULT_TTL)
+        let lives = self.queries.values().map(|query| query.policy.entry_life());
+        2 * lives.max().unwrap_or(Policy::DEFAULT_TTL)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{Catalog, CatalogError, Command, FamilySource, MemberScope, Query, Sh
 use crate::{
     param::{DeclarationError, Fallback, ParamSpec, ParamSpecs, ParamType},
     path,
-    policy::Policy,
+    policy::{OnChange, Policy},
 };
 
 type Span = Range<usize>;
@@ -475,7 +475,51 @@ impl Source<'_> {
                 "at most the ttl: max_staleness = ttl is plain caching by time",
             ));
         }
-        Ok(Policy { ttl, max_staleness })
+        let stale_if_error = self.duration(table.stale_if_error.as_ref(), Duration::ZERO)?;
+        let on_change = self.on_change(table.on_change.as_ref())?;
+        let of_cached = [
+            (&table.stale_if_error, !stale_if_error.is_zero()),
+            (&table.on_change, on_change != OnChange::Expire),
+        ];
+        for (declared, is_used) in of_cached {
+            if let Some(declared) = declared
+                .as_ref()
+                .filter(|_| is_used && max_staleness.is_zero())
+            {
+                return Err(self.error(
+                    &declared.span(),
+                    "a query that is never cached has no stale answers",
+                    "max_staleness = \"1s\", say, or leave it out",
+                ));
+            }
+        }
+        Ok(Policy {
+            ttl,
+            max_staleness,
+            on_change,
+            stale_if_error,
+        })
+    }
+
+    fn on_change(&self, declared: Option<&Spanned<String>>) -> Result<OnChange, CatalogError> {
+        let Some(declared) = declared else {
+            return Ok(OnChange::Expire);
+        };
+        match declared.get_ref().as_str() {
+            "expire" => Ok(OnChange::Expire),
+            "revalidate" => Ok(OnChange::Revalidate),
+            // What the design foresees and this version does not do must not look as if it did.
+            "refresh" => Err(self.error(
+                &declared.span(),
+                "on_change = \"refresh\" is not supported by this version",
+                "on_change = \"expire\" or \"revalidate\"",
+            )),
+            other => Err(self.error(
+                &declared.span(),
+                format!("unknown on_change {other:?}"),
+                "\"expire\" (the next read waits) or \"revalidate\" (old answers within the promise, meanwhile)",
+            )),
+        }
     }
 
     fn duration(
@@ -538,27 +582,17 @@ impl Source<'_> {
 
     /// What the design foresees and this version does not do must not look as if it did.
     fn not_yet_supported(&self, table: &QueryTable) -> Result<(), CatalogError> {
-        let fields = [
-            ("l1", &table.l1, "0s"),
-            ("on_change", &table.on_change, "expire"),
-            ("stale_if_error", &table.stale_if_error, "0s"),
-        ];
-        for (field, declared, supported) in fields {
-            if let Some(value) = declared
-                .as_ref()
-                .filter(|value| value.get_ref() != supported)
-            {
-                return Err(self.error(
-                    &value.span(),
-                    format!(
-                        "{field} = {:?} is not supported by this version",
-                        value.get_ref()
-                    ),
-                    format!("{field} = {supported:?}, or leave it out"),
-                ));
-            }
+        match &table.l1 {
+            Some(value) if value.get_ref() != "0s" => Err(self.error(
+                &value.span(),
+                format!(
+                    "l1 = {:?} is not supported by this version",
+                    value.get_ref()
+                ),
+                "l1 = \"0s\", or leave it out",
+            )),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn distinct_routes(&self, paths: &[(Method, &Spanned<String>)]) -> Result<(), CatalogError> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::param::Params;
+use crate::{param::Params, policy::OnChange};
 
 const ERP: &str = r#"
 [query.dashboard]
@@ -40,6 +40,26 @@ fn scopes_narrow_the_tables_that_carry_the_family() {
     assert_eq!(scopes, ["org:42", "org:*", "products"]);
     assert_eq!(catalog.stamp_ttl(), Duration::from_secs(600));
     assert_eq!(catalog.commands["create_order"].status, StatusCode::CREATED);
+}
+
+#[test]
+fn stale_answers_are_off_unless_declared_and_outlive_no_stamp() {
+    let catalog = |fields: &str| {
+        let text = ERP.replace("ttl    = \"5m\"", fields);
+        Catalog::parse("tidemark.toml", &text).unwrap()
+    };
+    let policy = |catalog: &Catalog| catalog.queries["dashboard"].policy;
+    assert_eq!(policy(&catalog("")), Policy::DEFAULT);
+    let spelt_out = "on_change = \"expire\"\nstale_if_error = \"0s\"\nl1 = \"0s\"";
+    assert_eq!(policy(&catalog(spelt_out)), Policy::DEFAULT);
+    let patient = catalog("on_change = \"revalidate\"\nstale_if_error = \"1h\"");
+    let expected = Policy {
+        on_change: OnChange::Revalidate,
+        stale_if_error: Duration::from_secs(3_600),
+        ..Policy::DEFAULT
+    };
+    assert_eq!(policy(&patient), expected);
+    assert_eq!(patient.stamp_ttl(), Duration::from_secs(2 * (3_600 + 300)));
 }
 
 #[test]
@@ -158,6 +178,30 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
         "on_change = \"refresh\"",
         8,
         "on_change = \"refresh\" is not supported by this version",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "on_change = \"sometimes\"",
+        8,
+        "unknown on_change \"sometimes\"",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "stale_if_error = \"long\"",
+        8,
+        "\"long\" is no duration",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "max_staleness = \"0s\"\nstale_if_error = \"1m\"",
+        9,
+        "a query that is never cached has no stale answers",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "max_staleness = \"0s\"\non_change = \"revalidate\"",
+        9,
+        "a query that is never cached has no stale answers",
     ),
     (
         "ttl    = \"5m\"",
