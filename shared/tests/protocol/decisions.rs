@@ -15,11 +15,11 @@ use tidemark_shared::{
     event::{Event, EventId},
     fill::{Answer, Permit, Provenance},
     flight::{self, Claim, Join},
-    freshness::{Demand, Observation, judge},
+    freshness::{Demand, Observation, Verdict, decide, judge},
     history::{self, Ground, Record, Succession},
     key::Key,
     param::Params,
-    policy::Policy,
+    policy::{OnChange, Policy},
     scope::Scope,
     stamp::{Stamp, Witness},
     tidemark::Tidemark,
@@ -159,6 +159,26 @@ pub(crate) fn proven(cached: Cached, seen: Seen, ask: Ask) -> Option<Commits> {
             let demand = demand(key, &scopes, ask);
             let as_of = judge(&demand, &entry, &observation(seen), time(ask.now)).ok()?;
             Commits::try_from((as_of - EPOCH_MS) / TICK_MS).ok()
+        })
+    })
+}
+
+/// The answer that is not fresh and given all the same while it is loaded anew, by the real decision:
+/// when it was last known to be true.
+pub(crate) fn while_revalidated(cached: Cached, seen: Seen, ask: Ask) -> Option<Commits> {
+    thread_local!(static SAID: Memory<(Cached, Seen, Ask), Option<Commits>> = Memory::default());
+    remember(&SAID, (cached, seen, ask), || {
+        with_key(|key| {
+            let bytes = Bytes::from(sealed(key, &cached)?.encode(key));
+            let scopes = scopes(seen.stamps);
+            let mut demand = demand(key, &scopes, ask);
+            demand.policy.on_change = OnChange::Revalidate;
+            match decide(&demand, Some(&bytes), &observation(seen), time(ask.now)) {
+                Verdict::Stale { proven_at_ms, .. } => {
+                    Commits::try_from((proven_at_ms - EPOCH_MS) / TICK_MS).ok()
+                }
+                Verdict::Fresh { .. } | Verdict::Fill { .. } => None,
+            }
         })
     })
 }

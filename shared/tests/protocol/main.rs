@@ -86,6 +86,8 @@ macro_rules! mutants {
 mutants! {
     i1_mutant_stamps_after_origin: StampsAfterOrigin in EVICTION => "I1";
     i1_mutant_stores_older_load: StoresOlderLoad in SHARING => "I1";
+    i1_mutant_tidemark_vouches: TidemarkVouches in SHARING => "I1";
+    i1_mutant_any_epoch_vouches: AnyEpochVouches in ROLL_OUT => "I1";
     i1_mutant_missing_is_zero: MissingIsZero in EVICTION => "I1";
     i1_mutant_stores_any_catalog: StoresAnyCatalog in ROLL_OUT => "I1";
     i1_mutant_outbox_by_last_id: OutboxByLastId in OVERLAPPING => "I1";

@@ -44,6 +44,7 @@ pub(crate) const SHARING: Config = Config {
     reaches: &[
         Reach::HitAfterChange,
         Reach::HitAtLeast,
+        Reach::Recent,
         Reach::SharedLoad,
         Reach::SharedNextLoad,
     ],

@@ -11,6 +11,10 @@ pub(crate) enum Mutant {
     StoresOlderLoad,
     /// A load is joined without looking whether the tidemark covers what the request demands.
     JoinsUncovered,
+    /// What was touched counts as true at the tidemark all the same.
+    TidemarkVouches,
+    /// What is of another epoch counts as true when it was read.
+    AnyEpochVouches,
     /// A missing stamp reads as zero, and so equals a missing one.
     MissingIsZero,
     /// An answer of another catalog is stored like any other.

@@ -14,6 +14,8 @@ pub(crate) enum Reach {
     HitAfterChange,
     /// A hit satisfies `Tidemark-At-Least`.
     HitAtLeast,
+    /// A change has touched an answer, which is recent all the same.
+    Recent,
     /// A hit on a Redis that has fallen back, proven later than that.
     HitAfterFailover,
     /// Several requests share the running load.
@@ -45,6 +47,11 @@ impl Reach {
                     config.hit(state, Some(1)).is_some()
                 })
             }
+            Self::Recent => Property::sometimes("a recent answer", |config, state: &State| {
+                config
+                    .recent(state, None)
+                    .is_some_and(|(cached, as_of)| as_of == cached.shown.data && as_of > 0)
+            }),
             Self::HitAfterFailover => {
                 Property::sometimes("a hit after a failover", |config, state: &State| {
                     let left = (state.left.home.failovers, state.left.remote.failovers);

@@ -14,7 +14,7 @@ use crate::{
 
 impl Config {
     pub(super) fn i1(&self, state: &State) -> bool {
-        self.hit(state, None).is_none_or(|(cached, as_of)| {
+        self.given(state, None).all(|(cached, as_of)| {
             let of_its_catalog =
                 (self.near(state).mark).is_some_and(|mark| mark.catalog == cached.shown.catalog);
             cached.shown.data >= self.relevant(state, as_of) && of_its_catalog
@@ -25,19 +25,33 @@ impl Config {
         let promised = state.database.commits.saturating_sub(self.promise);
         let late = |cached: Cached| cached.shown.data < self.relevant(state, promised);
         state.broken != Some(Broken::Promise)
-            && !self
-                .hit(state, None)
-                .is_some_and(|(cached, _)| late(cached))
+            && !self.given(state, None).any(|(cached, _)| late(cached))
     }
 
     pub(super) fn i3(&self, state: &State) -> bool {
-        let shows = |at_least: Option<Commits>, written: Commits| {
-            let hit = self.hit(state, at_least);
-            hit.is_none_or(|(cached, _)| cached.shown.data >= self.relevant(state, written))
+        let shows = |(cached, _): (Cached, Commits), written| {
+            cached.shown.data >= self.relevant(state, written)
         };
+        let covers = |commit| {
+            let mut given = self.given(state, Some(commit));
+            given.all(|answer| shows(answer, commit))
+        };
+        // Who reads what is not fresh sees the own write with `Tidemark-At-Least` only.
+        let hit = || self.hit(state, None);
         state.broken != Some(Broken::Write)
-            && (1..=state.database.commits).all(|commit| shows(Some(commit), commit))
-            && (!self.applied_suffices() || shows(None, state.told))
+            && (1..=state.database.commits).all(covers)
+            && (!self.applied_suffices() || hit().is_none_or(|hit| shows(hit, state.told)))
+    }
+
+    /// What a read may get now without waiting: what is fresh, or, where the query says so, what is
+    /// recent; and when it was true.
+    fn given(
+        &self,
+        state: &State,
+        at_least: Option<Commits>,
+    ) -> impl Iterator<Item = (Cached, Commits)> {
+        let given = [self.hit(state, at_least), self.recent(state, at_least)];
+        given.into_iter().flatten()
     }
 
     /// What a read would get from the cache now: the entry, and when it is proven.
@@ -50,6 +64,25 @@ impl Config {
         let ask = self.ask(at_least, state.database.commits);
         let as_of = decisions::proven(cached, self.seen(state), ask)?;
         Some((cached, as_of))
+    }
+
+    /// What a read would get of a query that revalidates, although it is not fresh.
+    pub(crate) fn recent(
+        &self,
+        state: &State,
+        at_least: Option<Commits>,
+    ) -> Option<(Cached, Commits)> {
+        let cached = self.near(state).entry?;
+        let seen = self.seen(state);
+        let true_at = match self.mutant {
+            Some(Mutant::TidemarkVouches) => seen.mark.map(|mark| mark.as_of),
+            Some(Mutant::AnyEpochVouches) => Some(cached.shown.data),
+            _ => {
+                let ask = self.ask(at_least, state.database.commits);
+                decisions::while_revalidated(cached, seen, ask)
+            }
+        };
+        Some((cached, true_at?))
     }
 
     /// What an answer to a request has to reflect that begins now.
