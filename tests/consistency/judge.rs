@@ -224,6 +224,47 @@ fn i3_a_command_that_is_applied_is_seen_from_then_on() {
 }
 
 #[test]
+fn what_is_served_while_it_is_loaded_anew_keeps_every_promise_but_own_writes_unasked() {
+    let answered = NOON + 20 * MS;
+    let command = Command {
+        tag: 7,
+        answered,
+        at_least: None,
+        applied: true,
+    };
+    let read = Read {
+        as_of: Some((NOON - 2 * MS) / MS),
+        outcome: Outcome::Revalidate,
+        ..hit_at(answered)
+    };
+    let judge = |read| judge_with(&touched(), GROUP, Some(OLD), read, &[command]);
+    assert_broken(&judge(read), &[]);
+    let insisting = Read {
+        at_least: Some(NOON / MS),
+        ..read
+    };
+    assert_broken(&judge(insisting), &[Promise::OwnWrites]);
+    let lying = Read {
+        as_of: Some(NOON / MS + 1),
+        ..read
+    };
+    assert_broken(&judge(lying), &[Promise::AsOf]);
+    let start = NOON + 3 * SECOND;
+    let late = Read {
+        as_of: Some((start - SECOND) / MS - 2),
+        ..Read {
+            start,
+            end: start + MS,
+            ..read
+        }
+    };
+    assert_broken(
+        &judge_with(&touched(), GROUP, Some(NEW), late, &[]),
+        &[Promise::MaxStaleness],
+    );
+}
+
+#[test]
 fn i3_at_least_is_kept() {
     let read = |at_least| Read {
         as_of: Some((NOON - 2 * MS) / MS),

@@ -235,7 +235,8 @@ impl<'a> Judge<'a> {
             .partition_point(|&(answered, _)| answered <= read.start);
         let applied = applied
             .checked_sub(1)
-            .filter(|_| read.region == HOME)
+            // A query that revalidates shows one's own write with `Tidemark-At-Least` only.
+            .filter(|_| read.region == HOME && read.outcome != Outcome::Revalidate)
             .map(|last| self.applied[last].1);
         let at_least = read
             .at_least
@@ -248,10 +249,10 @@ impl<'a> Judge<'a> {
             if as_of * 1_000 > read.end + ROUNDING {
                 broken.push((Promise::AsOf, as_of * 1_000));
             }
-            if read.outcome == Outcome::Hit && as_of * 1_000 + ROUNDING < bound {
+            if read.outcome.is_of_the_cache() && as_of * 1_000 + ROUNDING < bound {
                 broken.push((Promise::MaxStaleness, bound));
             }
-        } else if read.outcome == Outcome::Hit {
+        } else if read.outcome.is_of_the_cache() {
             broken.push((Promise::AsOf, bound));
         }
         broken

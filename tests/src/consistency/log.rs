@@ -44,6 +44,8 @@ pub struct Read {
 pub enum Outcome {
     /// Served from the cache.
     Hit,
+    /// The same while it was loaded anew: not fresh, but within the promise.
+    Revalidate,
     /// Asked the origin, and says why.
     Forwarded(Reason),
 }
@@ -70,10 +72,17 @@ pub enum Reason {
 }
 
 impl Outcome {
+    /// Whether the cache has answered by itself.
+    pub fn is_of_the_cache(self) -> bool {
+        matches!(self, Self::Hit | Self::Revalidate)
+    }
+
     /// Reads `Cache-Status`.
     pub fn parse(cache_status: &str) -> Self {
-        if cache_status == "tidemark; hit" {
-            return Self::Hit;
+        match cache_status {
+            "tidemark; hit" => return Self::Hit,
+            "tidemark; hit; detail=revalidate" => return Self::Revalidate,
+            _ => {}
         }
         let field = |name: &str| {
             let mut fields = cache_status.split("; ");
@@ -98,6 +107,7 @@ impl Outcome {
     pub fn name(self) -> &'static str {
         match self {
             Self::Hit => "hit",
+            Self::Revalidate => "revalidate",
             Self::Forwarded(reason) => match reason {
                 Reason::Miss => "miss",
                 Reason::Changed => "changed",

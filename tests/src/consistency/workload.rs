@@ -130,7 +130,8 @@ pub enum Question {
     Tree(i64),
     /// All notices.
     Notices,
-    /// Registers and tree of a group, and all notices; may be older than the others.
+    /// Registers and tree of a group, and all notices; may be older than the others, and is served while
+    /// it is loaded anew.
     Overview(i64),
     /// The registers of a group as they are now.
     Exact(i64),
@@ -326,6 +327,7 @@ const TOML: &str = r#"
     reads  = ["registers", "parents", "children", "notices"]
     scope  = "group:{group}"
     max_staleness = "3s"
+    on_change = "revalidate"
     ttl    = "8s"
 
     [query.exact]
