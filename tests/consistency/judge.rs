@@ -265,6 +265,27 @@ fn what_is_served_while_it_is_loaded_anew_keeps_every_promise_but_own_writes_una
 }
 
 #[test]
+fn what_is_served_because_the_origin_fails_has_a_longer_bound() {
+    let tree = Question::Tree(3);
+    assert!(tree.stale_if_error_us() > 0);
+    let bound = tree.max_staleness_us() + tree.stale_if_error_us();
+    let body = r#"{"parents": [], "children": []}"#;
+    let read = |ago| Read {
+        as_of: Some((NOON - ago) / MS),
+        outcome: Outcome::StaleIfError,
+        ..hit_at(NOON)
+    };
+    let judge = |read| judge(&touched(), tree, Some(body), read);
+    assert_broken(&judge(read(bound)), &[]);
+    assert_broken(&judge(read(bound + 2 * MS)), &[Promise::MaxStaleness]);
+    let fresh = Read {
+        outcome: Outcome::Hit,
+        ..read(bound)
+    };
+    assert_broken(&judge(fresh), &[Promise::MaxStaleness]);
+}
+
+#[test]
 fn i3_at_least_is_kept() {
     let read = |at_least| Read {
         as_of: Some((NOON - 2 * MS) / MS),

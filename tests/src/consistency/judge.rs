@@ -219,7 +219,11 @@ impl<'a> Judge<'a> {
         if !known.moments.any_within(BEGINNING, read.end) {
             return vec![(Promise::Truth, BEGINNING)];
         }
-        let bound = read.start - question.max_staleness_us();
+        let beyond = match read.outcome {
+            Outcome::StaleIfError => question.stale_if_error_us(),
+            _ => 0,
+        };
+        let bound = read.start - question.max_staleness_us() - beyond;
         let mut demand = |promise, from: i64| {
             // A moment in ms that is rounded up may be a little ahead.
             if !known.moments.any_within(from.min(read.end), read.end) {
@@ -235,8 +239,7 @@ impl<'a> Judge<'a> {
             .partition_point(|&(answered, _)| answered <= read.start);
         let applied = applied
             .checked_sub(1)
-            // A query that revalidates shows one's own write with `Tidemark-At-Least` only.
-            .filter(|_| read.region == HOME && read.outcome != Outcome::Revalidate)
+            .filter(|_| read.region == HOME && read.outcome.shows_own_writes())
             .map(|last| self.applied[last].1);
         let at_least = read
             .at_least

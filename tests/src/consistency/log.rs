@@ -46,6 +46,8 @@ pub enum Outcome {
     Hit,
     /// The same while it was loaded anew: not fresh, but within the promise.
     Revalidate,
+    /// The same because the origin failed: not even within the promise.
+    StaleIfError,
     /// Asked the origin, and says why.
     Forwarded(Reason),
 }
@@ -72,9 +74,14 @@ pub enum Reason {
 }
 
 impl Outcome {
-    /// Whether the cache has answered by itself.
+    /// Whether the answer is the cache's.
     pub fn is_of_the_cache(self) -> bool {
-        matches!(self, Self::Hit | Self::Revalidate)
+        matches!(self, Self::Hit | Self::Revalidate | Self::StaleIfError)
+    }
+
+    /// Whether one's own write shows without `Tidemark-At-Least`.
+    pub fn shows_own_writes(self) -> bool {
+        !matches!(self, Self::Revalidate | Self::StaleIfError)
     }
 
     /// Reads `Cache-Status`.
@@ -88,6 +95,9 @@ impl Outcome {
             let mut fields = cache_status.split("; ");
             fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
         };
+        if field("detail") == Some("stale-if-error") {
+            return Self::StaleIfError;
+        }
         Self::Forwarded(match (field("fwd"), field("detail")) {
             (Some("miss"), None) => Reason::Miss,
             (_, Some("changed")) => Reason::Changed,
@@ -108,6 +118,7 @@ impl Outcome {
         match self {
             Self::Hit => "hit",
             Self::Revalidate => "revalidate",
+            Self::StaleIfError => "stale-if-error",
             Self::Forwarded(reason) => match reason {
                 Reason::Miss => "miss",
                 Reason::Changed => "changed",

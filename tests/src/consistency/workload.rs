@@ -126,7 +126,7 @@ pub enum Question {
     },
     /// One register; 404 where there is none.
     Register(i64),
-    /// The parents of a group and their children.
+    /// The parents of a group and their children; may be older while the origin fails.
     Tree(i64),
     /// All notices.
     Notices,
@@ -178,6 +178,14 @@ impl Question {
             Self::Overview(_) => 3 * ONE_SECOND,
             Self::Exact(_) => 0,
             _ => ONE_SECOND,
+        }
+    }
+
+    /// How much farther, while the origin fails, in µs.
+    pub fn stale_if_error_us(self) -> i64 {
+        match self {
+            Self::Tree(_) => 2 * ONE_SECOND,
+            _ => 0,
         }
     }
 
@@ -311,6 +319,7 @@ const TOML: &str = r#"
     reads  = ["parents", "children"]
     scope  = "group:{group}"
     ttl    = "4s"
+    stale_if_error = "2s"
 
     [query.notices]
     path   = "/notices"
