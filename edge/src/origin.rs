@@ -287,3 +287,80 @@ fn note(failure: &Failure) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidemark_shared::{
+        entry::{Encoding, Entry},
+        epoch::Epoch,
+        stamp::Witness,
+    };
+
+    use super::*;
+
+    fn held(status: u16) -> Held {
+        let body = Bytes::from_static(b"{}");
+        Held {
+            entry: Entry {
+                encoding: Encoding::Identity,
+                status,
+                epoch: Epoch::new(1),
+                witness: Witness::from_digest(Digest::of(b"stamps")),
+                as_of_ms: 1,
+                fresh_until_ms: 2,
+                etag: ETag::of(&body),
+                target: Bytes::new(),
+                body,
+            },
+            proven_at_ms: None,
+        }
+    }
+
+    fn not_modified(etag: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AS_OF, "7".parse().unwrap());
+        headers.insert("etag", etag.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn only_a_304_by_the_very_tag_renews_what_is_held() {
+        let tag = ETag::of(b"{}").header();
+        let renewed = renew(&held(200), &not_modified(&tag)).unwrap();
+        assert_eq!((&*renewed.body, renewed.as_of_ms), (&b"{}"[..], Some(7)));
+        assert!(renewed.renewed);
+        // It does not say of which catalog it is.
+        assert!(renewed.storable().is_none());
+        assert!(renew(&held(200), &not_modified("\"other\"")).is_none());
+        assert!(renew(&held(200), &HeaderMap::new()).is_none());
+        assert!(renew(&held(404), &not_modified(&tag)).is_none());
+    }
+
+    #[test]
+    fn a_refusal_of_the_request_is_no_outage() {
+        let refused = |status| {
+            Failure::Refused(Refusal {
+                status,
+                content_type: None,
+                retry_after: None,
+                body: Bytes::new(),
+            })
+        };
+        for outage in [
+            Failure::Unreachable,
+            Failure::Timeout,
+            Failure::Failed(StatusCode::INTERNAL_SERVER_ERROR),
+            refused(StatusCode::SERVICE_UNAVAILABLE),
+            refused(StatusCode::GATEWAY_TIMEOUT),
+        ] {
+            assert!(outage.is_outage(), "{outage:?}");
+        }
+        for other in [
+            Failure::TooLong,
+            refused(StatusCode::BAD_REQUEST),
+            refused(StatusCode::NOT_FOUND),
+        ] {
+            assert!(!other.is_outage(), "{other:?}");
+        }
+    }
+}

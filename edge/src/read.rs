@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How often a request takes a seat: again only if the load that it shared was given up, because
-/// the host ended the request that ran it.
+/// the host ended the request that ran it, or because it was a refresh that another instance does.
 const SEATS: usize = 3;
 
 /// How many turns of the instance an answer gets on its way out: to the request that waits for it,
@@ -99,6 +99,10 @@ async fn load(
         let Some(loaded) = seat.result.take().await else {
             continue;
         };
+        if let Some(unused) = lease.take() {
+            let instance = instance.clone();
+            spawn(async move { unused.release(&instance).await });
+        }
         if let Some(reply) = stand_in(question, &need, &loaded) {
             return Ok(reply);
         }
