@@ -161,9 +161,21 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ),
     (
         "ttl    = \"5m\"",
-        "l1 = \"250ms\"",
+        "l1 = \"1001ms\"",
         8,
-        "l1 = \"250ms\" is not supported by this version",
+        "l1 is longer than max_staleness",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "max_staleness = \"0s\"\nl1 = \"1ms\"",
+        9,
+        "l1 is longer than max_staleness",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "l1 = \"fast\"",
+        8,
+        "\"fast\" is no duration",
     ),
     (
         "ttl    = \"5m\"",
