@@ -36,14 +36,19 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// A cached answer, proven at `proven_at_ms`.
-    pub(crate) fn hit(entry: Entry, proven_at_ms: i64, now_ms: i64) -> Self {
+    pub(crate) fn hit(
+        entry: Entry,
+        proven_at_ms: i64,
+        cache_status: CacheStatus,
+        now_ms: i64,
+    ) -> Self {
         let age_ms = now_ms.saturating_sub(entry.as_of_ms).max(0);
         let status = StatusCode::from_u16(entry.status).unwrap_or(StatusCode::OK);
         Self::new(status, JSON, header::CACHE_CONTROL_REVALIDATE, entry.body)
             .tagged(entry.etag)
             .with(AGE, age_ms / 1000)
             .with(AS_OF, proven_at_ms)
-            .with(CACHE_STATUS, text(CacheStatus::HIT.to_string()))
+            .with(CACHE_STATUS, text(cache_status.to_string()))
     }
 
     /// What the origin said. `cache_control` is what others may do with it if it is an answer.
