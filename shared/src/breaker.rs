@@ -265,7 +265,7 @@ mod tests {
                     Step::Succeed(chosen) => {
                         if let Some(place) = some(chosen, &under_way) {
                             let closed = breaker.is_closed();
-                            under_way.remove(place);
+                            let _ = under_way.remove(place);
                             let transition = breaker.succeeded();
                             prop_assert_eq!(transition.is_some(), !closed);
                             prop_assert!(breaker.is_closed());
@@ -290,7 +290,7 @@ mod tests {
                     }
                     Step::Vanish(chosen) => {
                         if let Some(place) = some(chosen, &under_way) {
-                            under_way.remove(place);
+                            let _ = under_way.remove(place);
                         }
                     }
                 }

@@ -43,6 +43,20 @@ fn scopes_narrow_the_tables_that_carry_the_family() {
 }
 
 #[test]
+fn l1_is_off_unless_declared_and_at_most_the_promise() {
+    let l1 = |declared: &str| {
+        let text = ERP.replace("ttl    = \"5m\"", declared);
+        let catalog = Catalog::parse("tidemark.toml", &text).unwrap();
+        catalog.queries["dashboard"].policy.l1
+    };
+    assert_eq!(l1(""), Duration::ZERO);
+    assert_eq!(l1("l1 = \"250ms\""), Duration::from_millis(250));
+    assert_eq!(l1("l1 = \"1s\""), Duration::from_secs(1));
+    let both = "max_staleness = \"5s\"\nl1 = \"5s\"";
+    assert_eq!(l1(both), Duration::from_secs(5));
+}
+
+#[test]
 fn capture_records_only_what_a_query_depends_on() {
     let catalog = Catalog::parse("tidemark.toml", ERP).unwrap();
     let captures = catalog.captures();
