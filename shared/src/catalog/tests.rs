@@ -59,6 +59,20 @@ fn recorded(catalog: &Catalog, table: &str) -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
+fn l1_is_off_unless_declared_and_at_most_the_promise() {
+    let l1 = |declared: &str| {
+        let text = ERP.replace("ttl    = \"5m\"", declared);
+        let catalog = Catalog::parse("tidemark.toml", &text).unwrap();
+        catalog.queries["dashboard"].policy.l1
+    };
+    assert_eq!(l1(""), Duration::ZERO);
+    assert_eq!(l1("l1 = \"250ms\""), Duration::from_millis(250));
+    assert_eq!(l1("l1 = \"1s\""), Duration::from_secs(1));
+    let both = "max_staleness = \"5s\"\nl1 = \"5s\"";
+    assert_eq!(l1(both), Duration::from_secs(5));
+}
+
+#[test]
 fn capture_records_only_what_a_query_depends_on() {
     let catalog = Catalog::parse("tidemark.toml", ERP).unwrap();
     let of_dashboard = |what: &str| vec![(what.to_owned(), vec!["dashboard".to_owned()])];
@@ -182,9 +196,21 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ),
     (
         "ttl    = \"5m\"",
-        "l1 = \"250ms\"",
+        "l1 = \"1001ms\"",
         8,
-        "l1 = \"250ms\" is not supported by this version",
+        "l1 is longer than max_staleness",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "max_staleness = \"0s\"\nl1 = \"1ms\"",
+        9,
+        "l1 is longer than max_staleness",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "l1 = \"fast\"",
+        8,
+        "\"fast\" is no duration",
     ),
     (
         "ttl    = \"5m\"",

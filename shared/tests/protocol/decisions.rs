@@ -269,6 +269,7 @@ fn policy(promise: Commits) -> Policy {
     Policy {
         ttl: Policy::LONGEST,
         max_staleness: Duration::from_secs(promise.into()),
+        l1: Duration::ZERO,
     }
 }
 
