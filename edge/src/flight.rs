@@ -9,9 +9,8 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use tidemark_shared::{
     fill::Permit,
-    flight::{Claim, Join, join},
+    flight::{Claim, Join, Observed, join},
     key::Key,
-    stamp::Witness,
 };
 
 use crate::handover::{Giver, Taker, handover};
@@ -26,8 +25,8 @@ struct Loads<T> {
 }
 
 struct Load<T> {
-    /// The stamps that were observed before it begins: of those who share it, the latest.
-    witness: Option<Witness>,
+    /// What was observed before it begins: of those who share it, the latest.
+    observed: Option<Observed>,
     /// What its answer will be stored by: of those who share it, the latest.
     permit: Option<Permit>,
     aboard: Vec<Giver<T>>,
@@ -83,7 +82,7 @@ impl<T> Flights<T> {
             flight,
         };
         let mut flights = self.0.borrow_mut();
-        let running = flights.get(key).map(|loads| loads.running.witness);
+        let running = flights.get(key).map(|loads| loads.running.observed);
         match (join(claim, running), flights.get_mut(key)) {
             (Join::Running, Some(loads)) => {
                 loads.running.aboard.push(giver);
@@ -123,7 +122,7 @@ impl<T> Flights<T> {
 impl<T> Load<T> {
     fn new(claim: Claim, permit: Option<Permit>, first: Giver<T>) -> Self {
         Self {
-            witness: claim.witness,
+            observed: claim.observed,
             permit,
             aboard: vec![first],
         }
@@ -132,7 +131,7 @@ impl<T> Load<T> {
     /// Lets another request aboard, before the load begins. Every permit granted by then is good
     /// for its answer; the latest is the likeliest to be of stamps that are still the current ones.
     fn admit(&mut self, claim: Claim, permit: Option<Permit>, giver: Giver<T>) {
-        self.witness = claim.witness.or(self.witness);
+        self.observed = claim.observed.or(self.observed);
         self.permit = permit.or(self.permit.take());
         self.aboard.push(giver);
     }
@@ -207,8 +206,9 @@ mod tests {
             }),
             stamps: vec![Some(Stamp::new(1, token))],
         };
+        let witness = observed.witness(&scopes).unwrap();
         let claim = Claim {
-            witness: observed.witness(&scopes),
+            observed: Some(Observed::of(Epoch::new(1), witness)),
             covered: true,
         };
         (claim, observed.permit(&key(), &scopes))
@@ -216,7 +216,7 @@ mod tests {
 
     fn saw_nothing() -> (Claim, Option<Permit>) {
         let claim = Claim {
-            witness: None,
+            observed: None,
             covered: false,
         };
         (claim, None)
