@@ -44,10 +44,7 @@ impl Need {
     fn bypass() -> Self {
         Self {
             outcome: Outcome::RedisUnavailable,
-            claim: Claim {
-                observed: None,
-                covered: false,
-            },
+            claim: Claim::NONE,
             permit: None,
         }
     }

@@ -21,6 +21,7 @@ use tidemark_shared::{
     digest::Digest,
     etag::ETag,
     fill::{Answer, Provenance},
+    flight::Observed,
     header,
 };
 
@@ -42,6 +43,18 @@ const CACHE_GROUPS: HeaderName = HeaderName::from_static(header::CACHE_GROUPS);
 pub(crate) struct Order {
     pub(crate) target: PathAndQuery,
     pub(crate) traceparent: Option<HeaderValue>,
+    /// What everybody for whom it is asked has observed before.
+    pub(crate) observed: Option<Observed>,
+}
+
+impl Order {
+    /// The same order, for those who have observed this.
+    pub(crate) fn claiming(&self, observed: Option<Observed>) -> Self {
+        Self {
+            observed,
+            ..self.clone()
+        }
+    }
 }
 
 /// What came of asking. All who share a load get a clone, which shares the body.
@@ -147,6 +160,9 @@ impl Origin {
         if let Some(traceparent) = &order.traceparent {
             // A value that the host does not take is not worth the answer.
             let _ = headers.append("traceparent", traceparent.as_bytes());
+        }
+        if let Some(observed) = &order.observed {
+            let _ = headers.append(header::WITNESS, observed.to_string().as_bytes());
         }
         let (_, no_trailers) = wit_future::new(|| Ok(None));
         let (request, _) = types::Request::new(headers, None, no_trailers, Some(options()));
