@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
+    response::Parts,
     uri::{PathAndQuery, Scheme},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -23,6 +24,7 @@ use tidemark_shared::{
     fill::{Answer, Provenance},
     flight::Observed,
     header,
+    problem::{self, Kind},
 };
 
 use crate::{
@@ -133,10 +135,15 @@ impl Origin {
             .map_err(|code| failure(&code))?;
         let (head, body) = response.into_parts();
         // Before the body, which may be the long page of some proxy.
-        if !is_meant_for_clients(head.status) {
+        if !is_meant_for_clients(&head) {
             return Err(Failure::Failed(head.status));
         }
         let body = read(body).await?;
+        if head.status == StatusCode::INTERNAL_SERVER_ERROR
+            && Kind::of_json(&body) != Some(Kind::AnswerTooLong)
+        {
+            return Err(Failure::Failed(head.status));
+        }
         if head.status == StatusCode::OK {
             return Ok(Fetched {
                 etag: ETag::of(&body),
@@ -191,11 +198,15 @@ fn options() -> RequestOptions {
 }
 
 /// Whether the origin speaks to the client with this status, or only shows that it is broken.
-fn is_meant_for_clients(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-    ) || status.is_client_error()
+fn is_meant_for_clients(head: &Parts) -> bool {
+    match head.status {
+        StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => true,
+        // It may say that the answer is too long, which is the client's business.
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            text(&head.headers, &CONTENT_TYPE) == Some(problem::CONTENT_TYPE)
+        }
+        status => status.is_client_error(),
+    }
 }
 
 async fn read(body: IncomingResponseBody) -> Result<Bytes, Failure> {
