@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
+    response::Parts,
     uri::{PathAndQuery, Scheme},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -21,7 +22,9 @@ use tidemark_shared::{
     digest::Digest,
     etag::ETag,
     fill::{Answer, Provenance},
+    flight::Observed,
     header,
+    problem::{self, Kind},
 };
 
 use crate::{
@@ -42,6 +45,18 @@ const CACHE_GROUPS: HeaderName = HeaderName::from_static(header::CACHE_GROUPS);
 pub(crate) struct Order {
     pub(crate) target: PathAndQuery,
     pub(crate) traceparent: Option<HeaderValue>,
+    /// What everybody for whom it is asked has observed before.
+    pub(crate) observed: Option<Observed>,
+}
+
+impl Order {
+    /// The same order, for those who have observed this.
+    pub(crate) fn claiming(&self, observed: Option<Observed>) -> Self {
+        Self {
+            observed,
+            ..self.clone()
+        }
+    }
 }
 
 /// What came of asking. All who share a load get a clone, which shares the body.
@@ -121,10 +136,15 @@ impl Origin {
             .map_err(|code| failure(&code))?;
         let (head, body) = response.into_parts();
         // Before the body, which may be the long page of some proxy.
-        if !is_meant_for_clients(head.status) {
+        if !is_meant_for_clients(&head) {
             return Err(Failure::Failed(head.status));
         }
         let body = read(body).await?;
+        if head.status == StatusCode::INTERNAL_SERVER_ERROR
+            && Kind::of_json(&body) != Some(Kind::AnswerTooLong)
+        {
+            return Err(Failure::Failed(head.status));
+        }
         if head.status == StatusCode::OK {
             return Ok(Fetched {
                 etag: ETag::of(&body),
@@ -148,6 +168,9 @@ impl Origin {
         if let Some(traceparent) = &order.traceparent {
             // A value that the host does not take is not worth the answer.
             let _ = headers.append("traceparent", traceparent.as_bytes());
+        }
+        if let Some(observed) = &order.observed {
+            let _ = headers.append(header::WITNESS, observed.to_string().as_bytes());
         }
         let (_, no_trailers) = wit_future::new(|| Ok(None));
         let (request, _) = types::Request::new(headers, None, no_trailers, Some(self.options()));
@@ -177,11 +200,15 @@ impl Origin {
 }
 
 /// Whether the origin speaks to the client with this status, or only shows that it is broken.
-fn is_meant_for_clients(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-    ) || status.is_client_error()
+fn is_meant_for_clients(head: &Parts) -> bool {
+    match head.status {
+        StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => true,
+        // It may say that the answer is too long, which is the client's business.
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            text(&head.headers, &CONTENT_TYPE) == Some(problem::CONTENT_TYPE)
+        }
+        status => status.is_client_error(),
+    }
 }
 
 async fn read(body: IncomingResponseBody) -> Result<Bytes, Failure> {

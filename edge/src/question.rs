@@ -81,5 +81,6 @@ fn order(request: &Parts) -> Order {
             .cloned()
             .unwrap_or_else(|| PathAndQuery::from_static("/")),
         traceparent: request.headers.get(TRACEPARENT).cloned(),
+        observed: None,
     }
 }

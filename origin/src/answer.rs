@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sqlx::{
-    AssertSqlSafe, PgConnection, PgPool, Postgres, Row,
+    AssertSqlSafe, PgConnection, Postgres, Row,
     postgres::{PgArguments, PgRow},
     query::Query as SqlxQuery,
 };
@@ -13,19 +13,39 @@ use tidemark_shared::{
 
 use crate::statement::Statement;
 
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// PostgreSQL or the way to it.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// It is longer than permitted; PostgreSQL has kept it.
+    #[error("the answer has {bytes} bytes, more than {limit}")]
+    TooLong {
+        /// How long it would be, in bytes.
+        bytes: i64,
+        /// How long it may be, in bytes.
+        limit: u32,
+    },
+}
+
 /// Runs a query's statement; `None` where its shape needs a row and there is none.
 ///
 /// # Errors
-/// Whatever PostgreSQL or the pool reports.
+/// Whatever PostgreSQL reports, and that the answer has more than `limit` bytes.
 pub async fn query(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     provenance: Provenance,
     statement: &Statement,
     params: &Params,
-) -> Result<Option<Answer>, sqlx::Error> {
-    let row = bound(statement, params).fetch_optional(pool).await?;
-    row.map(|row| Ok(Answer::new(200, row.try_get(0)?, provenance, body(&row)?)))
-        .transpose()
+    limit: u32,
+) -> Result<Option<Answer>, AnswerError> {
+    let row = answering(connection, statement, params, limit).await?;
+    row.map(|row| {
+        let body = body(&row, limit)?;
+        Ok(Answer::new(200, row.try_get(0)?, provenance, body))
+    })
+    .transpose()
 }
 
 /// Runs the answering statement of a command on its transaction's connection, for the body.
@@ -33,9 +53,21 @@ pub(crate) async fn command(
     connection: &mut PgConnection,
     statement: &Statement,
     params: &Params,
-) -> Result<Option<Bytes>, sqlx::Error> {
-    let row = bound(statement, params).fetch_optional(connection).await?;
-    row.as_ref().map(body).transpose()
+    limit: u32,
+) -> Result<Option<Bytes>, AnswerError> {
+    let row = answering(connection, statement, params, limit).await?;
+    row.map(|row| body(&row, limit)).transpose()
+}
+
+/// The row of a statement that [`Statement::answering`] has made.
+async fn answering(
+    connection: &mut PgConnection,
+    statement: &Statement,
+    params: &Params,
+    limit: u32,
+) -> Result<Option<PgRow>, sqlx::Error> {
+    let query = bound(statement, params).bind(i64::from(limit));
+    query.fetch_optional(connection).await
 }
 
 /// A statement with its arguments bound as canonical texts.
@@ -50,7 +82,12 @@ pub(crate) fn bound<'q>(
     })
 }
 
-fn body(row: &PgRow) -> Result<Bytes, sqlx::Error> {
-    let body: &str = row.try_get(1)?;
-    Ok(Bytes::copy_from_slice(body.as_bytes()))
+fn body(row: &PgRow, limit: u32) -> Result<Bytes, AnswerError> {
+    match row.try_get::<Option<&str>, _>(1)? {
+        Some(body) => Ok(Bytes::copy_from_slice(body.as_bytes())),
+        None => Err(AnswerError::TooLong {
+            bytes: row.try_get(2)?,
+            limit,
+        }),
+    }
 }

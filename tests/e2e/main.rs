@@ -21,6 +21,7 @@ mod commands;
 mod demo;
 mod explain;
 mod foreign_keys;
+mod gate;
 mod install;
 mod instance_cache;
 mod joining;

@@ -515,6 +515,8 @@ impl Stack {
         log.lines()
             .filter(|line| line.contains(&of_requests) && !line.contains(&format!("[{relay}]")))
             .filter(|line| line.contains("LOG:  statement") || line.contains("LOG:  execute"))
+            // Of a new connection, whoever needs it.
+            .filter(|line| !line.contains("set_config"))
             .map(str::to_owned)
             .collect()
     }

@@ -7,6 +7,7 @@ use axum::{
 use tidemark_shared::{
     catalog::Query,
     fill::Provenance,
+    flight::{Claim, Observed},
     header as tidemark_header,
     param::Params,
     problem::{Kind, Problem},
@@ -17,8 +18,6 @@ use super::{
     failure::Failure,
     respond::{json, set},
 };
-use crate::answer;
-
 pub(super) async fn answer(
     service: &Service,
     query: &Query,
@@ -27,14 +26,12 @@ pub(super) async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
     let params = Params::from_target(&query.params, path_args, query_string)?;
-    let statement = service
-        .repository
-        .queries
-        .get(&query.name)
-        .ok_or_else(|| Problem::new(Kind::Internal, "the query has no statement"))?;
     let provenance = Provenance::of(service.repository.digest, &query.scopes(&params));
-    let Some(answer) = answer::query(&service.queries, provenance, statement, &params).await?
-    else {
+    let answered = service
+        .queries
+        .ask(query, &params, provenance, claim(headers))
+        .await;
+    let Some(answer) = answered.map_err(|error| Failure::of_query(query, error))? else {
         return Err(Problem::new(Kind::NoRow, "nothing has these arguments").into());
     };
 
@@ -68,4 +65,12 @@ pub(super) async fn answer(
         &answer.provenance.scopes,
     );
     Ok(response)
+}
+
+/// What an edge claims of statements that run already. Anybody else, and whoever writes it wrongly,
+/// claims nothing.
+fn claim(headers: &HeaderMap) -> Claim {
+    let witness = headers.get(tidemark_header::WITNESS);
+    let witness = witness.and_then(|value| value.to_str().ok());
+    Claim::of_question(witness.and_then(Observed::parse))
 }

@@ -56,6 +56,26 @@ pub struct Query {
     pub policy: Policy,
     /// What the rows become.
     pub shape: Shape,
+    /// How much of the origin it may take.
+    pub capacity: Capacity,
+}
+
+/// How much of what the origin can run at a time a query takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// How many of the origin's slots it takes while it runs; at least 1.
+    pub weight: u32,
+    /// The most of this query that run at a time; at least 1, `None` for as many as there are slots.
+    pub limit: Option<u32>,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            weight: 1,
+            limit: None,
+        }
+    }
 }
 
 /// A named write.

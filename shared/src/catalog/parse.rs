@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use toml::{Spanned, Value as Toml};
 
-use super::{Catalog, CatalogError, Command, FamilySource, MemberScope, Query, Shape};
+use super::{Capacity, Catalog, CatalogError, Command, FamilySource, MemberScope, Query, Shape};
 use crate::{
     param::{DeclarationError, Fallback, ParamSpec, ParamSpecs, ParamType},
     path,
@@ -47,6 +47,8 @@ struct QueryTable {
     on_change: Option<Spanned<String>>,
     stale_if_error: Option<Spanned<String>>,
     shape: Option<Spanned<String>>,
+    weight: Option<Spanned<u32>>,
+    limit: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]
@@ -185,6 +187,7 @@ impl Source<'_> {
             member,
             policy: self.policy(table)?,
             shape: self.shape(table.shape.as_ref(), Shape::Rows)?,
+            capacity: self.capacity(table)?,
         })
     }
 
@@ -487,6 +490,30 @@ impl Source<'_> {
             ttl,
             max_staleness,
             l1,
+        })
+    }
+
+    fn capacity(&self, table: &QueryTable) -> Result<Capacity, CatalogError> {
+        for (field, declared, help) in [
+            (
+                "weight",
+                &table.weight,
+                "1, or how many light queries it costs as much as",
+            ),
+            ("limit", &table.limit, "1 or more, or no limit"),
+        ] {
+            if let Some(zero) = declared.as_ref().filter(|number| *number.get_ref() == 0) {
+                return Err(self.error(
+                    &zero.span(),
+                    format!("{field} = 0 would never let the query run"),
+                    help,
+                ));
+            }
+        }
+        let number = |declared: &Option<Spanned<u32>>| declared.as_ref().map(|it| *it.get_ref());
+        Ok(Capacity {
+            weight: number(&table.weight).unwrap_or(Capacity::default().weight),
+            limit: number(&table.limit),
         })
     }
 

@@ -172,6 +172,18 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ),
     (
         "ttl    = \"5m\"",
+        "weight = 0",
+        8,
+        "weight = 0 would never let the query run",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "limit  = 0",
+        8,
+        "limit = 0 would never let the query run",
+    ),
+    (
+        "ttl    = \"5m\"",
         "ttl    = \"0s\"",
         8,
         "a ttl of zero keeps nothing",

@@ -191,6 +191,21 @@ pub(crate) const IN_DOUBT: Config = Config {
     ..ALONE
 };
 
+/// Requests share loads while their Redis falls back to any earlier state.
+pub(crate) const FALLING_BACK: Config = Config {
+    name: "falling back",
+    touches: &[0],
+    heartbeats: 1,
+    home: ONE_FAILOVER,
+    requests: 2,
+    reaches: &[
+        Reach::HitAfterChange,
+        Reach::HitAfterFailover,
+        Reach::SharedLoad,
+    ],
+    ..SHARING
+};
+
 /// A little of everything at once: shared loads, hand-over, eviction, failover.
 pub(crate) const COMBINED: Config = Config {
     name: "combined",
