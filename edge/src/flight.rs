@@ -1,37 +1,22 @@
 //! Which requests of this instance share a load: at most one running and one waiting for each key.
 //!
-//! Who may share which is [`tidemark_shared::flight::join`]'s decision; here is only the account.
+//! Who shares which is [`tidemark_shared::flight`]'s account; here is how its result gets to them.
 //! Whoever begins a load gets a [`Flight`] and owes it an end: either [`Flight::land`] with the
 //! result, which everybody aboard receives and which hands over the load that waits, or its drop,
-//! which tells everybody aboard that there will be none. Nothing is kept of a key without a load.
+//! which tells everybody aboard that there will be none.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 use tidemark_shared::{
     fill::Permit,
-    flight::{Claim, Join, join},
+    flight::{Account, Claim, Observed, Seat as Place},
     key::Key,
-    stamp::Witness,
 };
 
 use crate::handover::{Giver, Taker, handover};
 
 /// The loads of one instance.
-pub(crate) struct Flights<T>(Rc<RefCell<BTreeMap<Key, Loads<T>>>>);
-
-/// The loads of one key. The running one has begun; the waiting one begins when that has ended.
-struct Loads<T> {
-    running: Load<T>,
-    waiting: Option<Load<T>>,
-}
-
-struct Load<T> {
-    /// The stamps that were observed before it begins: of those who share it, the latest.
-    witness: Option<Witness>,
-    /// What its answer will be stored by: of those who share it, the latest.
-    permit: Option<Permit>,
-    aboard: Vec<Giver<T>>,
-}
+pub(crate) struct Flights<T>(Rc<RefCell<Account<Vec<Giver<T>>>>>);
 
 /// A request's place aboard a load.
 pub(crate) struct Seat<T> {
@@ -72,45 +57,22 @@ impl<T> Clone for Flights<T> {
 
 impl<T> Flights<T> {
     /// Finds the load that serves a request, or begins it.
-    ///
-    /// The permit is an argument because it has to be granted *before* the origin is asked: there
-    /// is no load to run for whoever has not brought here what was observed for it.
     pub(crate) fn board(&self, key: &Key, claim: Claim, permit: Option<Permit>) -> Seat<T> {
         let (giver, result) = handover();
-        let seat = |shared, flight| Seat {
+        let mut account = self.0.borrow_mut();
+        let boarded = account.board(key, claim, permit);
+        boarded.passengers.push(giver);
+        Seat {
             result,
-            shared,
-            flight,
-        };
-        let mut flights = self.0.borrow_mut();
-        let running = flights.get(key).map(|loads| loads.running.witness);
-        match (join(claim, running), flights.get_mut(key)) {
-            (Join::Running, Some(loads)) => {
-                loads.running.aboard.push(giver);
-                seat(true, None)
-            }
-            (Join::Next, Some(loads)) => match &mut loads.waiting {
-                Some(waiting) => {
-                    waiting.admit(claim, permit, giver);
-                    seat(true, None)
-                }
-                none => {
-                    *none = Some(Load::new(claim, permit, giver));
-                    seat(false, None)
-                }
-            },
-            (Join::Begin, _) | (_, None) => {
-                drop(flights);
-                let flight = self.begin(key.clone(), Load::new(claim, permit, giver));
-                seat(false, Some(flight))
-            }
+            shared: boarded.seat == Place::Shares,
+            flight: (boarded.seat == Place::Begins).then(|| self.flight(key.clone())),
         }
     }
 
     /// Whether a load of this key is under way here, so that a request may [`Flights::board`] it or
     /// the one after it.
     pub(crate) fn is_loading(&self, key: &Key) -> bool {
-        self.0.borrow().contains_key(key)
+        self.0.borrow().is_loading(key)
     }
 
     /// Begins a load for nobody's sake but the cache's; `None` if one is under way, which will do.
@@ -118,20 +80,11 @@ impl<T> Flights<T> {
         if self.is_loading(key) {
             return None;
         }
-        let load = Load {
-            witness: claim.witness,
-            permit: Some(permit),
-            aboard: Vec::new(),
-        };
-        Some(self.begin(key.clone(), load))
+        self.0.borrow_mut().board(key, claim, Some(permit));
+        Some(self.flight(key.clone()))
     }
 
-    fn begin(&self, key: Key, running: Load<T>) -> Flight<T> {
-        let loads = Loads {
-            running,
-            waiting: None,
-        };
-        self.0.borrow_mut().insert(key.clone(), loads);
+    fn flight(&self, key: Key) -> Flight<T> {
         Flight {
             flights: self.clone(),
             key: Some(key),
@@ -139,51 +92,34 @@ impl<T> Flights<T> {
     }
 }
 
-impl<T> Load<T> {
-    fn new(claim: Claim, permit: Option<Permit>, first: Giver<T>) -> Self {
-        Self {
-            witness: claim.witness,
-            permit,
-            aboard: vec![first],
-        }
-    }
-
-    /// Lets another request aboard, before the load begins. Every permit granted by then is good
-    /// for its answer; the latest is the likeliest to be of stamps that are still the current ones.
-    fn admit(&mut self, claim: Claim, permit: Option<Permit>, giver: Giver<T>) {
-        self.witness = claim.witness.or(self.witness);
-        self.permit = permit.or(self.permit.take());
-        self.aboard.push(giver);
-    }
-}
-
 impl<T: Clone> Flight<T> {
     /// Ends the load: gives everybody aboard its result.
     pub(crate) fn land(mut self, result: T) -> Landed<T> {
-        let Some((key, loads)) = self.take() else {
+        let key = self.key.take();
+        let landed = key.and_then(|key| {
+            let landed = self.flights.0.borrow_mut().land(&key);
+            landed.map(|landed| (key, landed))
+        });
+        let Some((key, landed)) = landed else {
             return Landed {
                 permit: None,
                 next: None,
             };
         };
-        let next = loads
-            .waiting
-            .map(|waiting| self.flights.begin(key, waiting));
-        for giver in loads.running.aboard {
+        for giver in landed.passengers {
             giver.give(result.clone());
         }
         Landed {
-            permit: loads.running.permit,
-            next,
+            permit: landed.permit,
+            next: landed.goes_on.then(|| self.flights.flight(key)),
         }
     }
 }
 
 impl<T> Flight<T> {
-    fn take(&mut self) -> Option<(Key, Loads<T>)> {
-        let key = self.key.take()?;
-        let loads = self.flights.0.borrow_mut().remove(&key)?;
-        Some((key, loads))
+    /// What this load may claim of one that runs at the origin.
+    pub(crate) fn claim(&self) -> Option<Observed> {
+        self.flights.0.borrow().claim(self.key.as_ref()?)
     }
 }
 
@@ -191,7 +127,10 @@ impl<T> Drop for Flight<T> {
     /// A load that was given up: both of the key's loads are forgotten, and whoever is aboard
     /// hears of it, because the givers go as well.
     fn drop(&mut self) {
-        drop(self.take());
+        if let Some(key) = self.key.take() {
+            let aboard = self.flights.0.borrow_mut().give_up(&key);
+            drop(aboard);
+        }
     }
 }
 
@@ -226,19 +165,16 @@ mod tests {
             }),
             stamps: vec![Some(Stamp::new(1, token))],
         };
+        let witness = observed.witness(&scopes).unwrap();
         let claim = Claim {
-            witness: observed.witness(&scopes),
+            observed: Some(Observed::of(Epoch::new(1), witness)),
             covered: true,
         };
         (claim, observed.permit(&key(), &scopes))
     }
 
     fn saw_nothing() -> (Claim, Option<Permit>) {
-        let claim = Claim {
-            witness: None,
-            covered: false,
-        };
-        (claim, None)
+        (Claim::NONE, None)
     }
 
     fn board(flights: &Flights<u8>, (claim, permit): (Claim, Option<Permit>)) -> Seat<u8> {
@@ -256,6 +192,8 @@ mod tests {
         let mut first = board(&flights, saw(1));
         let second = board(&flights, saw(1));
         assert!(!first.shared && second.shared && second.flight.is_none());
+        let claim = first.flight.as_ref().unwrap().claim();
+        assert_eq!(claim, saw(1).0.observed);
 
         let landed = first.flight.take().unwrap().land(7);
         assert_eq!(landed.permit, saw(1).1);
@@ -281,7 +219,9 @@ mod tests {
 
         let late = board(&flights, saw(3));
         assert!(late.shared, "the running load began under these stamps");
-        let landed = landed.next.unwrap().land(2);
+        let next = landed.next.unwrap();
+        assert_eq!(next.claim(), None, "others aboard have observed less");
+        let landed = next.land(2);
         assert_eq!(landed.permit, saw(3).1);
         assert!(landed.next.is_none());
         for seat in [first, latest, blind, late] {

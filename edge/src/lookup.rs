@@ -1,4 +1,5 @@
-//! What Redis knows about a question, and what a load needs that it leads to (design §5.3–5.5a).
+//! What is known about a question, here or in Redis, and what a load needs that it leads to (design
+//! §5.2–5.5a).
 
 use bytes::Bytes;
 use spin_sdk::time::sleep;
@@ -6,7 +7,7 @@ use tidemark_shared::{
     entry::Entry,
     fill::Permit,
     flight::Claim,
-    freshness::{Observation, Verdict, decide},
+    freshness::{Observation, Proven, Verdict, decide},
     lease,
     outcome::Outcome,
     stale::{Held, Refresh},
@@ -14,7 +15,7 @@ use tidemark_shared::{
 };
 
 use crate::{
-    clock::{now_ms, random_token},
+    clock::{moment, now_ms, random_token},
     instance::Instance,
     lease::Lease,
     question::Question,
@@ -70,10 +71,7 @@ impl Need {
         Self {
             outcome: Outcome::RedisUnavailable,
             held: None,
-            claim: Claim {
-                witness: None,
-                covered: false,
-            },
+            claim: Claim::NONE,
             permit: None,
         }
     }
@@ -103,8 +101,16 @@ impl Served {
     }
 }
 
-/// Asks Redis: one command where an answer may be served.
+/// Looks into the instance's own cache, then asks Redis: one command where an answer may be served.
 pub(crate) async fn look_up(instance: &Instance, question: &Question<'_>) -> Found {
+    if let Some(proven) = instance.l1.find(&question.demand(), moment) {
+        return Found::Served(Served {
+            entry: proven.entry,
+            proven_at_ms: proven.proven_at_ms,
+            outcome: Outcome::L1,
+            refresh: None,
+        });
+    }
     consult(instance, question)
         .await
         .unwrap_or_else(|_| Found::Load(Need::bypass()))
@@ -143,22 +149,35 @@ pub(crate) async fn queue_up(
 }
 
 async fn consult(instance: &Instance, question: &Question<'_>) -> Result<Found, RedisError> {
+    let looked_up = moment();
     let (entry, mut observed) = observe(instance, question).await?;
+    let demand = question.demand();
     let served = |outcome, answer, refresh| {
         Found::Served(Served::new(question, &observed, outcome, answer, refresh))
     };
-    match decide(&question.demand(), entry.as_ref(), &observed, now_ms()) {
+    match decide(&demand, entry.as_ref(), &observed, now_ms()) {
         Verdict::Fresh {
             entry,
             proven_at_ms,
             refresh,
-        } => Ok(served(Outcome::Hit, (entry, proven_at_ms), refresh)),
+        } => {
+            instance.l1.keep(&demand, || Proven {
+                entry: entry.clone(),
+                proven_at_ms,
+                looked_up,
+            });
+            Ok(served(Outcome::Hit, (entry, proven_at_ms), refresh))
+        }
         Verdict::Stale {
             entry,
             proven_at_ms,
             refresh,
-        } => Ok(served(Outcome::Revalidate, (entry, proven_at_ms), refresh)),
+        } => {
+            instance.l1.forget(&demand);
+            Ok(served(Outcome::Revalidate, (entry, proven_at_ms), refresh))
+        }
         Verdict::Fill { outcome, held } => {
+            instance.l1.forget(&demand);
             ensure_stamps(instance, question, &mut observed).await?;
             Ok(Found::Load(Need::new(question, &observed, outcome, held)))
         }
@@ -194,7 +213,9 @@ async fn ensure_stamps(
     Ok(())
 }
 
-/// Gives these scopes stamps, and observes which they have then.
+/// Gives these scopes stamps, and observes what governs the answer then: all of it at one moment, since
+/// stamps and a tidemark of two moments may never have been there together (of a Redis that fell back
+/// in between).
 async fn stamp(
     instance: &Instance,
     question: &Question<'_>,
@@ -204,8 +225,8 @@ async fn stamp(
 ) -> Result<(), RedisError> {
     let settings = &instance.settings;
     let names: Vec<_> = missing
-        .iter()
-        .map(|&place| settings.keyspace.stamp(&question.scopes[place]))
+        .into_iter()
+        .map(|place| settings.keyspace.stamp(&question.scopes[place]))
         .collect();
     let new: Vec<_> = names
         .iter()
@@ -218,9 +239,7 @@ async fn stamp(
         .collect();
     let life = settings.catalog.stamp_ttl();
     instance.redis.set_stamps(&new, life, overwrite).await?;
-    let stamps = instance.redis.get_all(&names).await?;
-    for (place, stamp) in missing.into_iter().zip(stamps) {
-        observed.stamps[place] = stamp.as_deref().and_then(Stamp::parse);
-    }
+    let names = question.demand().governing_names(&settings.keyspace);
+    *observed = Observation::of_governing(&instance.redis.get_all(&names).await?);
     Ok(())
 }

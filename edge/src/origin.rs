@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER},
+    response::Parts,
     uri::{PathAndQuery, Scheme},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -21,13 +22,15 @@ use tidemark_shared::{
     digest::Digest,
     etag::ETag,
     fill::{Answer, Provenance},
+    flight::Observed,
     header,
+    problem::{self, Kind},
     stale::Held,
 };
 
 use crate::{
     address::OriginAddress,
-    deadline::{self, within},
+    deadline::{Deadlines, within},
     log,
 };
 
@@ -45,6 +48,18 @@ pub(crate) struct Order {
     pub(crate) traceparent: Option<HeaderValue>,
     /// What the edge has already: if the answer is still the same, its body does not come again.
     pub(crate) held: Option<Held>,
+    /// What everybody for whom it is asked has observed before.
+    pub(crate) observed: Option<Observed>,
+}
+
+impl Order {
+    /// The same order, for those who have observed this.
+    pub(crate) fn claiming(&self, observed: Option<Observed>) -> Self {
+        Self {
+            observed,
+            ..self.clone()
+        }
+    }
 }
 
 /// What came of asking. All who share a load get a clone, which shares the body.
@@ -94,6 +109,7 @@ pub(crate) struct Refusal {
 #[derive(Debug)]
 pub(crate) struct Origin {
     address: OriginAddress,
+    deadlines: Deadlines,
 }
 
 impl Failure {
@@ -103,7 +119,11 @@ impl Failure {
         match self {
             Self::Unreachable | Self::Timeout | Self::Failed(_) => true,
             Self::TooLong => false,
-            Self::Refused(refusal) => refusal.status.is_server_error(),
+            // That an answer is too long (500) is no matter of time.
+            Self::Refused(refusal) => matches!(
+                refusal.status,
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+            ),
         }
     }
 
@@ -131,13 +151,13 @@ impl Fetched {
 }
 
 impl Origin {
-    pub(crate) const fn new(address: OriginAddress) -> Self {
-        Self { address }
+    pub(crate) const fn new(address: OriginAddress, deadlines: Deadlines) -> Self {
+        Self { address, deadlines }
     }
 
     /// Asks, and waits for the whole answer, within a deadline.
     pub(crate) async fn ask(&self, order: &Order) -> Loaded {
-        within(deadline::ORIGIN, self.exchange(order))
+        within(self.deadlines.origin, self.exchange(order))
             .await
             .unwrap_or(Err(Failure::Timeout))
             .inspect_err(note)
@@ -156,10 +176,15 @@ impl Origin {
             return renewed.ok_or(Failure::Failed(head.status));
         }
         // Before the body, which may be the long page of some proxy.
-        if !is_meant_for_clients(head.status) {
+        if !is_meant_for_clients(&head) {
             return Err(Failure::Failed(head.status));
         }
         let body = read(body).await?;
+        if head.status == StatusCode::INTERNAL_SERVER_ERROR
+            && Kind::of_json(&body) != Some(Kind::AnswerTooLong)
+        {
+            return Err(Failure::Failed(head.status));
+        }
         let provenance = provenance(&head.headers);
         // Whatever else is not found was not looked for: only a query's own word is of a catalog.
         let is_no_row = head.status == StatusCode::NOT_FOUND && provenance.is_some();
@@ -193,8 +218,11 @@ impl Origin {
             // Without it the answer comes whole.
             let _ = headers.append(IF_NONE_MATCH.as_str(), tag.header().as_bytes());
         }
+        if let Some(observed) = &order.observed {
+            let _ = headers.append(header::WITNESS, observed.to_string().as_bytes());
+        }
         let (_, no_trailers) = wit_future::new(|| Ok(None));
-        let (request, _) = types::Request::new(headers, None, no_trailers, Some(options()));
+        let (request, _) = types::Request::new(headers, None, no_trailers, Some(self.options()));
         let scheme = if self.address.scheme == Scheme::HTTPS {
             types::Scheme::Https
         } else {
@@ -207,24 +235,29 @@ impl Origin {
             .map_err(|()| Failure::Unreachable)?;
         Ok(request)
     }
-}
 
-/// The host's own limits. Where it knows no such limit, the deadline of the whole still holds.
-fn options() -> RequestOptions {
-    let nanoseconds = |limit: Duration| Some(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
-    let options = RequestOptions::new();
-    let _ = options.set_connect_timeout(nanoseconds(deadline::ORIGIN_CONNECT));
-    let _ = options.set_first_byte_timeout(nanoseconds(deadline::ORIGIN));
-    let _ = options.set_between_bytes_timeout(nanoseconds(deadline::ORIGIN));
-    options
+    /// The host's own limits. Where it knows no such limit, the deadline of the whole still holds.
+    fn options(&self) -> RequestOptions {
+        let nanoseconds =
+            |limit: Duration| Some(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
+        let options = RequestOptions::new();
+        let _ = options.set_connect_timeout(nanoseconds(self.deadlines.origin_connect()));
+        let _ = options.set_first_byte_timeout(nanoseconds(self.deadlines.origin));
+        let _ = options.set_between_bytes_timeout(nanoseconds(self.deadlines.origin));
+        options
+    }
 }
 
 /// Whether the origin speaks to the client with this status, or only shows that it is broken.
-fn is_meant_for_clients(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-    ) || status.is_client_error()
+fn is_meant_for_clients(head: &Parts) -> bool {
+    match head.status {
+        StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => true,
+        // It may say that the answer is too long, which is the client's business.
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            text(&head.headers, &CONTENT_TYPE) == Some(problem::CONTENT_TYPE)
+        }
+        status => status.is_client_error(),
+    }
 }
 
 async fn read(body: IncomingResponseBody) -> Result<Bytes, Failure> {
@@ -357,6 +390,7 @@ mod tests {
         }
         for other in [
             Failure::TooLong,
+            refused(StatusCode::INTERNAL_SERVER_ERROR),
             refused(StatusCode::BAD_REQUEST),
             refused(StatusCode::NOT_FOUND),
         ] {

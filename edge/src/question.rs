@@ -82,5 +82,6 @@ fn order(request: &Parts) -> Order {
             .unwrap_or_else(|| PathAndQuery::from_static("/")),
         traceparent: request.headers.get(TRACEPARENT).cloned(),
         held: None,
+        observed: None,
     }
 }

@@ -171,7 +171,8 @@ impl Errand {
 /// Runs a load, then those that have waited for it: all are of one key, and ask the same.
 async fn fly(instance: Rc<Instance>, mut flight: Flight<Loaded>, mut errand: Errand) {
     loop {
-        let loaded = instance.origin.ask(&errand.order).await;
+        let order = errand.order.claiming(flight.claim());
+        let loaded = instance.origin.ask(&order).await;
         let answer = loaded.as_ref().ok().and_then(|it| it.storable());
         let landed = flight.land(loaded);
         let filling = landed.permit.zip(answer);

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use bytes::Bytes;
 use sqlx::{
-    AssertSqlSafe, PgConnection, PgPool, Postgres, Row,
+    AssertSqlSafe, PgConnection, Postgres, Row,
     postgres::{PgArguments, PgRow},
     query::Query as SqlxQuery,
 };
@@ -15,20 +15,37 @@ use tidemark_shared::{
 
 use crate::statement::Statement;
 
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// PostgreSQL or the way to it.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// It is longer than permitted; PostgreSQL has kept it.
+    #[error("the answer has {bytes} bytes, more than {limit}")]
+    TooLong {
+        /// How long it would be, in bytes.
+        bytes: i64,
+        /// How long it may be, in bytes.
+        limit: u32,
+    },
+}
+
 /// Runs a query's statement. That its shape needs a row and there is none is an answer like any
 /// other: 404, with [`no_row`] as its body.
 ///
 /// # Errors
-/// Whatever PostgreSQL or the pool reports.
+/// Whatever PostgreSQL reports, and that the answer has more than `limit` bytes.
 pub async fn query(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     provenance: Provenance,
     statement: &Statement,
     params: &Params,
-) -> Result<Answer, sqlx::Error> {
-    let row = bound(statement, params).fetch_one(pool).await?;
+    limit: u32,
+) -> Result<Answer, AnswerError> {
+    let row = answering(connection, statement, params, limit).await?;
     let as_of_ms = row.try_get(0)?;
-    Ok(match body(&row)? {
+    Ok(match body(&row, limit)? {
         Some(body) => Answer::new(StatusCode::OK.as_u16(), as_of_ms, provenance, body),
         None => {
             let problem = no_row();
@@ -49,8 +66,23 @@ pub(crate) async fn command(
     connection: &mut PgConnection,
     statement: &Statement,
     params: &Params,
-) -> Result<Option<Bytes>, sqlx::Error> {
-    body(&bound(statement, params).fetch_one(connection).await?)
+    limit: u32,
+) -> Result<Option<Bytes>, AnswerError> {
+    body(
+        &answering(connection, statement, params, limit).await?,
+        limit,
+    )
+}
+
+/// The row of a statement that [`Statement::answering`] has made.
+async fn answering(
+    connection: &mut PgConnection,
+    statement: &Statement,
+    params: &Params,
+    limit: u32,
+) -> Result<PgRow, sqlx::Error> {
+    let query = bound(statement, params).bind(i64::from(limit));
+    query.fetch_one(connection).await
 }
 
 /// A statement with its arguments bound as canonical texts.
@@ -65,7 +97,13 @@ pub(crate) fn bound<'q>(
     })
 }
 
-fn body(row: &PgRow) -> Result<Option<Bytes>, sqlx::Error> {
-    let body: Option<&str> = row.try_get(1)?;
-    Ok(body.map(|body| Bytes::copy_from_slice(body.as_bytes())))
+/// The body; `None` where there is nothing to answer.
+fn body(row: &PgRow, limit: u32) -> Result<Option<Bytes>, AnswerError> {
+    if let Some(body) = row.try_get::<Option<&str>, _>(1)? {
+        return Ok(Some(Bytes::copy_from_slice(body.as_bytes())));
+    }
+    match row.try_get(2)? {
+        Some(bytes) => Err(AnswerError::TooLong { bytes, limit }),
+        None => Ok(None),
+    }
 }

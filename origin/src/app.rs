@@ -11,8 +11,10 @@ use crate::{
     capture::CaptureError,
     check::{self, Unsound},
     database::{Database, PoolLimits},
+    gate::TooHeavy,
     http::{self, Service},
-    metrics::Exposition,
+    metrics::{self, Exposition},
+    queries::{Queries, QueryLimits},
     relay::{Relay, RelayConfig, Targets},
     repository::{Repository, RepositoryError},
     shutdown::Shutdown,
@@ -35,8 +37,8 @@ pub struct OriginConfig {
     pub keyspace: Keyspace,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Bounds of the queries' pool.
-    pub query_limits: PoolLimits,
+    /// Bounds of what queries may take.
+    pub query_limits: QueryLimits,
     /// Bounds of the commands' pool.
     pub command_limits: PoolLimits,
     /// The longest pause between two cycles of the relay.
@@ -58,6 +60,9 @@ pub enum OriginError {
     /// The catalog does not fit the database.
     #[error(transparent)]
     Unsound(#[from] Unsound),
+    /// A query is too heavy for the limits.
+    #[error(transparent)]
+    TooHeavy(#[from] TooHeavy),
     /// The triggers are not in place.
     #[error(transparent)]
     Capture(#[from] CaptureError),
@@ -94,6 +99,11 @@ impl Origin {
     /// Something of that is not as it must be; the message says what to do.
     pub async fn build(config: OriginConfig) -> Result<Self, OriginError> {
         let repository = Repository::load(&config.catalog)?;
+        let exposition = Exposition::start();
+        let queries = Queries::new(&repository, &config.database, &config.query_limits)?;
+        for query in repository.catalog.queries.keys() {
+            metrics::expect_query(query);
+        }
         let mut database = PgConnection::connect_with(config.database.options())
             .await
             .map_err(OriginError::Database)?;
@@ -122,13 +132,14 @@ impl Origin {
         let service = Service {
             routes: route::Router::for_origin(&repository.catalog),
             repository,
-            queries: config.database.query_pool(&config.query_limits),
+            queries,
             commands: config.database.command_pool(&config.command_limits),
+            answer_bytes: config.query_limits.answer_bytes,
             wake,
             tide: Tide::new(gauge, &config.redis.home, &config.keyspace)?,
             invalidation_wait: config.invalidation_wait,
             request_timeout: config.request_timeout,
-            metrics: Exposition::start(),
+            metrics: exposition,
         };
         let listener =
             TcpListener::bind(config.listen)

@@ -12,7 +12,6 @@ use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 use axum::http::Method;
 use bytes::Bytes;
 use redis::aio::ConnectionManager;
-use sqlx::PgPool;
 use tidemark_shared::{
     audit::{Difference, Explanation, Finding, explain},
     catalog::Query,
@@ -26,7 +25,13 @@ use tidemark_shared::{
 };
 use tokio::time::{self, Instant, MissedTickBehavior};
 
-use crate::{answer, clock, http::Service, metrics, repository::Repository};
+use crate::{
+    clock,
+    http::Service,
+    metrics,
+    queries::{Outcome, Queries, QueryError},
+    repository::Repository,
+};
 
 /// How long the tidemark may take to cover a re-run before the sample is given up.
 const COVER_WAIT: Duration = Duration::from_secs(10);
@@ -141,8 +146,8 @@ pub struct Auditor<'a> {
     pub repository: &'a Repository,
     /// The catalog's routes.
     pub routes: &'a Router,
-    /// Read-only connections with a statement timeout.
-    pub queries: &'a PgPool,
+    /// The way of its queries to the database.
+    pub queries: &'a Queries,
     /// The Redis whose entries are audited.
     pub redis: ConnectionManager,
     /// The names in that Redis.
@@ -241,7 +246,7 @@ impl Auditor<'_> {
         let Verdict::Fresh { entry, .. } = fresh else {
             return Err(Skip::NotFresh.into());
         };
-        let unanswered = |error: sqlx::Error| {
+        let unanswered = |error: QueryError| {
             let query = &question.query.name;
             tracing::debug!(%error, query, "the audit's query did not run");
             Skip::NoAnswer
@@ -254,9 +259,7 @@ impl Auditor<'_> {
             key: &question.key,
             scopes: &question.scopes,
             entry: &entry,
-            seen_by_ms: clock::moment_after(self.queries)
-                .await
-                .map_err(unanswered)?,
+            seen_by_ms: self.queries.moment_after().await.map_err(unanswered)?,
         };
         match self.explain(question, &difference).await? {
             Explanation::Pending => Err(Skip::NotCovered.into()),
@@ -269,14 +272,10 @@ impl Auditor<'_> {
     }
 
     /// The database's answer.
-    async fn ask(&self, question: &Question<'_>) -> Result<Answer, sqlx::Error> {
-        let statement = self
-            .repository
-            .queries
-            .get(&question.query.name)
-            .ok_or(sqlx::Error::RowNotFound)?;
+    async fn ask(&self, question: &Question<'_>) -> Outcome {
         let provenance = Provenance::of(self.repository.digest, &question.scopes);
-        answer::query(self.queries, provenance, statement, &question.params).await
+        let Question { query, params, .. } = question;
+        self.queries.run(query, params, provenance).await
     }
 
     /// Looks again until the tidemark covers the re-run, or something else explains the difference.

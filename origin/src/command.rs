@@ -10,7 +10,11 @@ use sqlx::{
 };
 use tidemark_shared::param::Params;
 
-use crate::{answer, clock, statement::Statement};
+use crate::{
+    answer::{self, AnswerError},
+    clock,
+    statement::Statement,
+};
 
 /// How often a transaction is begun again after a serialization failure or deadlock.
 const ATTEMPTS: u32 = 4;
@@ -32,12 +36,29 @@ pub enum CommandError {
     /// PostgreSQL or the pool refused: nothing was changed.
     #[error(transparent)]
     Refused(#[from] sqlx::Error),
+    /// The answer is longer than permitted: nothing was changed.
+    #[error("the answer has {bytes} bytes, more than {limit}")]
+    AnswerTooLong {
+        /// How long it would be, in bytes.
+        bytes: i64,
+        /// How long it may be, in bytes.
+        limit: u32,
+    },
     /// The connection broke during the commit itself: the changes may be there, or not.
     #[error("the connection broke during the commit: {0}")]
     OutcomeUnknown(#[source] sqlx::Error),
 }
 
-/// Runs a command; `None` where the last statement found no row, and then nothing was changed.
+impl From<AnswerError> for CommandError {
+    fn from(error: AnswerError) -> Self {
+        match error {
+            AnswerError::Database(error) => Self::Refused(error),
+            AnswerError::TooLong { bytes, limit } => Self::AnswerTooLong { bytes, limit },
+        }
+    }
+}
+
+/// Runs a command, whose answer may have `limit` bytes; `None` where the last statement found no row, and then nothing was changed.
 ///
 /// # Errors
 /// Whatever PostgreSQL or the pool reports, and whether something may have been changed.
@@ -45,11 +66,12 @@ pub async fn run(
     pool: &PgPool,
     statements: &[Statement],
     params: &Params,
+    limit: u32,
 ) -> Result<Option<Committed>, CommandError> {
     let mut connection = pool.acquire().await?;
     let mut attempt = 1;
     loop {
-        match attempt_once(&mut connection, statements, params).await {
+        match attempt_once(&mut connection, statements, params, limit).await {
             Err(CommandError::Refused(error)) if attempt < ATTEMPTS && is_transient(&error) => {
                 tracing::debug!(attempt, %error, "transaction begins again");
                 tokio::time::sleep(back_off(attempt)).await;
@@ -64,12 +86,13 @@ async fn attempt_once(
     connection: &mut PgConnection,
     statements: &[Statement],
     params: &Params,
+    limit: u32,
 ) -> Result<Option<Committed>, CommandError> {
     let mut transaction = connection.begin().await?;
     let mut body = None;
     for (index, statement) in statements.iter().enumerate() {
         if index + 1 == statements.len() {
-            body = answer::command(&mut transaction, statement, params).await?;
+            body = answer::command(&mut transaction, statement, params, limit).await?;
         } else {
             answer::bound(statement, params)
                 .execute(&mut *transaction)

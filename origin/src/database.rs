@@ -11,6 +11,9 @@ use sqlx::{
 /// cost every query a round trip.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
+/// How often PostgreSQL looks whether the client of a running statement is still there.
+pub(crate) const ABANDONED_CHECK: Duration = Duration::from_millis(100);
+
 /// How the origin talks to PostgreSQL.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -58,6 +61,20 @@ impl Database {
             .max_connections(limits.connections)
             .acquire_timeout(limits.acquire_timeout)
             .test_before_acquire(false)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    // Unlike a start-up option, this does not fail where the setting is unknown, as
+                    // before PostgreSQL 14.
+                    sqlx::query(
+                        "SELECT set_config(name, $2, false) FROM pg_catalog.pg_settings WHERE name = $1",
+                    )
+                    .bind("client_connection_check_interval")
+                    .bind(format!("{}ms", ABANDONED_CHECK.as_millis()))
+                    .execute(connection)
+                    .await?;
+                    Ok(())
+                })
+            })
             .before_acquire(|connection, idle| {
                 Box::pin(async move {
                     if idle.idle_for > TRUSTED_IDLE {

@@ -1,7 +1,7 @@
 //! The origin: runs the catalog's SQL, captures every change, and relays invalidations to Redis.
 //!
 //! ```text
-//! GET  ─► http::read ─► answer (read-only pool) ─────────────────────► JSON
+//! GET  ─► http::read ─► queries (flight ─► gate ─► read-only pool) ─────► JSON
 //! POST ─► http::write ─► command (one transaction) ─► tide (applied?) ─► JSON
 //!                              │ triggers (capture)         ▲
 //!                              ▼                            │
@@ -28,10 +28,13 @@ mod clock;
 pub mod command;
 pub mod database;
 pub mod explain;
+mod flight;
+pub mod gate;
 pub mod http;
 pub mod manager;
 pub mod metrics;
 pub mod purge;
+pub mod queries;
 pub mod relay;
 pub mod repository;
 pub mod shutdown;

@@ -390,20 +390,23 @@ fn keyword(token: &Token) -> Option<Keyword> {
 }
 
 impl Statement {
-    /// The statement that runs this one and answers one row: `as_of` (bigint) and the body (text),
-    /// made by PostgreSQL. The body is NULL where the shape needs a row and there is none: that is an
-    /// answer as well, true as of the same snapshot.
+    /// The statement that runs this one and answers one row: `as_of` (bigint), the body (text), made
+    /// by PostgreSQL, and its length in bytes (bigint). Both are NULL where the shape needs a row and
+    /// there is none: that is an answer as well, true as of the same snapshot.
+    ///
+    /// It takes one argument more, behind the others: the longest body, in bytes (bigint). A longer one
+    /// is `NULL`, so that it is not even sent.
     ///
     /// The original becomes the last member of its own `WITH` list, where PostgreSQL lets even
     /// `INSERT … RETURNING` stand.
     #[must_use]
     pub fn answering(self, shape: Shape) -> Self {
-        let one_of = |body| format!("(SELECT {body} FROM {ANSWER} LIMIT 1)");
+        let one_of = |body| format!("(SELECT {body} FROM {ANSWER} LIMIT 1) AS body");
         let (columns, body) = match shape {
             Shape::Rows => (
                 "",
                 format!(
-                    "'[' || coalesce(string_agg(row_to_json({ANSWER})::text, ','), '') || ']' FROM {ANSWER}"
+                    "'[' || coalesce(string_agg(row_to_json({ANSWER})::text, ','), '') || ']' AS body FROM {ANSWER}"
                 ),
             ),
             Shape::Row => ("", one_of(format!("row_to_json({ANSWER})::text"))),
@@ -414,7 +417,11 @@ impl Statement {
         };
         let (with, main) = render(&self.pieces, numbered);
         let list = as_member(&with, &format!("{ANSWER}{columns}"), &main);
-        let sql = format!("{list} SELECT {AS_OF}, {body}");
+        // The body is made once: LIMIT does not let the planner see through.
+        let sql = format!(
+            "{list} SELECT as_of, CASE WHEN octet_length(body) <= ${}::bigint THEN body END, octet_length(body)::bigint FROM (SELECT {AS_OF} AS as_of, {body} LIMIT 1) AS tidemark_body",
+            self.params.len() + 1
+        );
         Self {
             sql: sql.into(),
             ..self
@@ -509,23 +516,27 @@ mod tests {
     fn the_answer_is_the_last_of_the_with_list() {
         let answering = |text: &str, shape| {
             let statement = parsed(text, &[]).unwrap().remove(0).answering(shape);
-            let sql = statement.sql.replace(AS_OF, "AS_OF");
-            sql.replace('\n', " ")
+            let sql = statement.sql.replace(AS_OF, "AS_OF").replace('\n', " ");
+            sql.replace(
+                "SELECT as_of, CASE WHEN octet_length(body) <= $1::bigint THEN body END, octet_length(body)::bigint FROM",
+                "OF",
+            )
         };
         assert_eq!(
             answering("SELECT 1 AS a;", Shape::Row),
-            "WITH tidemark_answer AS ( SELECT 1 AS a ) SELECT AS_OF, (SELECT row_to_json(tidemark_answer)::text FROM tidemark_answer LIMIT 1)"
+            "WITH tidemark_answer AS ( SELECT 1 AS a ) OF (SELECT AS_OF AS as_of, (SELECT row_to_json(tidemark_answer)::text FROM tidemark_answer LIMIT 1) AS body LIMIT 1) AS tidemark_body"
         );
         assert_eq!(
             answering(
                 "WITH x(insert_id) AS (SELECT 1), y AS (INSERT INTO t SELECT * FROM x RETURNING 1) SELECT * FROM y",
                 Shape::Json
             ),
-            "WITH x(insert_id) AS (SELECT 1), y AS (INSERT INTO t SELECT * FROM x RETURNING 1)  , tidemark_answer(value) AS ( SELECT * FROM y ) SELECT AS_OF, (SELECT coalesce(tidemark_answer.value::text, 'null') FROM tidemark_answer LIMIT 1)"
+            "WITH x(insert_id) AS (SELECT 1), y AS (INSERT INTO t SELECT * FROM x RETURNING 1)  , tidemark_answer(value) AS ( SELECT * FROM y ) OF (SELECT AS_OF AS as_of, (SELECT coalesce(tidemark_answer.value::text, 'null') FROM tidemark_answer LIMIT 1) AS body LIMIT 1) AS tidemark_body"
         );
         assert!(
-            answering("UPDATE t SET a = 1 RETURNING a", Shape::Rows)
-                .starts_with("WITH tidemark_answer AS ( UPDATE t SET a = 1 RETURNING a ) SELECT")
+            answering("UPDATE t SET a = 1 RETURNING a", Shape::Rows).starts_with(
+                "WITH tidemark_answer AS ( UPDATE t SET a = 1 RETURNING a ) OF (SELECT"
+            )
         );
     }
 

@@ -10,6 +10,11 @@ pub const AS_OF: &str = "tidemark-as-of";
 /// clock.
 pub const AT_LEAST: &str = "tidemark-at-least";
 
+/// In an edge's question to the origin: a digest of the epoch and the stamps that were observed before,
+/// if everybody for whom it asks has observed the same; 32 hexadecimal digits. Questions with the same
+/// one may share a statement that runs already. See [`crate::flight`].
+pub const WITNESS: &str = "tidemark-witness";
+
 /// In a command's answer: `applied` once the next read through this region's Redis sees the write,
 /// `pending` while that is not known.
 pub const INVALIDATION: &str = "tidemark-invalidation";

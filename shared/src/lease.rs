@@ -22,7 +22,7 @@ const PAUSES_MS: [u64; 5] = [20, 40, 60, 80, 100];
 /// behind the promise, or behind the request's `Tidemark-At-Least`, it could not, and where a stamp is
 /// missing nothing can be stored.
 pub fn is_worth_waiting_for(claim: &Claim) -> bool {
-    claim.covered && claim.witness.is_some()
+    claim.covered && claim.observed.is_some()
 }
 
 /// How long to wait before each further look; then the origin is asked, whoever has the lease.
@@ -33,7 +33,7 @@ pub fn pauses() -> impl Iterator<Item = Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{digest::Digest, stamp::Witness};
+    use crate::{digest::Digest, epoch::Epoch, flight::Observed, stamp::Witness};
 
     #[test]
     fn the_wait_is_bounded_and_its_pauses_grow() {
@@ -45,14 +45,15 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_what_could_not_serve_him() {
-        let witness = Some(Witness::from_digest(Digest::of(b"stamps")));
-        for (witness, covered, expected) in [
-            (witness, true, true),
-            (witness, false, false),
+        let witness = Witness::from_digest(Digest::of(b"stamps"));
+        let observed = Some(Observed::of(Epoch::new(1), witness));
+        for (observed, covered, expected) in [
+            (observed, true, true),
+            (observed, false, false),
             (None, true, false),
             (None, false, false),
         ] {
-            let claim = Claim { witness, covered };
+            let claim = Claim { observed, covered };
             assert_eq!(is_worth_waiting_for(&claim), expected, "{claim:?}");
         }
     }

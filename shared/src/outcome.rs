@@ -13,6 +13,8 @@ pub const CACHE_NAME: &str = "tidemark";
 pub enum Outcome {
     /// Served from the cache, proven fresh.
     Hit,
+    /// Served from the instance's own cache, proven fresh a moment ago.
+    L1,
     /// Served from the cache while it is loaded anew: not fresh, but within the promise.
     Revalidate,
     /// Nothing was cached under the key.
@@ -41,8 +43,9 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, for documentation and metrics.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Hit,
+        Self::L1,
         Self::Revalidate,
         Self::Miss,
         Self::Changed,
@@ -61,6 +64,7 @@ impl Outcome {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Hit => "hit",
+            Self::L1 => "l1",
             Self::Revalidate => "revalidate",
             Self::Miss => "miss",
             Self::Changed => "changed",
@@ -80,7 +84,7 @@ impl Outcome {
     /// by itself.
     pub const fn fwd(self) -> Option<&'static str> {
         match self {
-            Self::Hit | Self::Revalidate => None,
+            Self::Hit | Self::L1 | Self::Revalidate => None,
             Self::Miss | Self::Changed | Self::Unstamped | Self::Epoch | Self::Corrupt => {
                 Some("miss")
             }
@@ -175,6 +179,10 @@ mod tests {
             "tidemark; hit; detail=revalidate"
         );
         assert_eq!(
+            status(Outcome::L1, false, false),
+            "tidemark; hit; detail=l1"
+        );
+        assert_eq!(
             status(Outcome::Miss, true, false),
             "tidemark; fwd=miss; stored"
         );
@@ -197,10 +205,11 @@ mod tests {
         let names: std::collections::BTreeSet<_> =
             Outcome::ALL.iter().map(|outcome| outcome.name()).collect();
         assert_eq!(names.len(), Outcome::ALL.len());
-        assert!(
-            names
-                .iter()
-                .all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
-        );
+        assert!(names.iter().all(|name| {
+            name.starts_with(|c: char| c.is_ascii_lowercase())
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        }));
     }
 }

@@ -9,6 +9,9 @@ pub struct Policy {
     pub ttl: Duration,
     /// The promise: how far an answer may lag behind the database. Zero means never cached.
     pub max_staleness: Duration,
+    /// For how long an instance may serve an answer again without looking into Redis. At most
+    /// `max_staleness`; zero means that it looks each time.
+    pub l1: Duration,
     /// What happens to an answer that something has touched.
     pub on_change: OnChange,
     /// How much longer than promised an answer may be given while the origin fails. Zero means not at
@@ -36,6 +39,7 @@ impl Policy {
     pub const DEFAULT: Self = Self {
         ttl: Self::DEFAULT_TTL,
         max_staleness: Self::DEFAULT_MAX_STALENESS,
+        l1: Duration::ZERO,
         on_change: OnChange::Expire,
         stale_if_error: Duration::ZERO,
     };
@@ -46,6 +50,11 @@ impl Policy {
     /// Whether answers may be cached at all.
     pub const fn is_cacheable(&self) -> bool {
         !self.max_staleness.is_zero()
+    }
+
+    /// Whether an instance may serve an answer again without looking into Redis.
+    pub const fn has_l1(&self) -> bool {
+        !self.l1.is_zero()
     }
 
     /// How long an entry is worth keeping: beyond its ttl only for when the origin fails.
@@ -70,6 +79,11 @@ impl Policy {
     /// `max_staleness` in ms.
     pub fn max_staleness_ms(&self) -> i64 {
         millis(self.max_staleness)
+    }
+
+    /// `l1` in ms.
+    pub fn l1_ms(&self) -> i64 {
+        millis(self.l1)
     }
 }
 

@@ -6,12 +6,15 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{param::ParamError, route::RouteError};
 
 /// The media type of a problem.
 pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// What each `type` begins with.
+const TYPE_PREFIX: &str = "urn:tidemark:problem:";
 
 /// The kinds of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,11 +51,13 @@ pub enum Kind {
     RequestTimeout,
     /// The database was lost while it committed: the command may have been carried out.
     OutcomeUnknown,
+    /// The answer is longer than the service is permitted to send.
+    AnswerTooLong,
 }
 
 impl Kind {
     /// Every kind, for documentation.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::MalformedRequest,
         Self::InvalidParameter,
         Self::InvalidBody,
@@ -69,6 +74,7 @@ impl Kind {
         Self::Timeout,
         Self::RequestTimeout,
         Self::OutcomeUnknown,
+        Self::AnswerTooLong,
     ];
 
     /// Its stable name, the last part of `type`.
@@ -90,6 +96,7 @@ impl Kind {
             Self::Timeout => "timeout",
             Self::RequestTimeout => "request-timeout",
             Self::OutcomeUnknown => "outcome-unknown",
+            Self::AnswerTooLong => "answer-too-long",
         }
     }
 
@@ -107,7 +114,9 @@ impl Kind {
             Self::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
             // 502 to 504 are what clients and proxies repeat unasked; a command of unknown outcome
             // must not be repeated unseen.
-            Self::Internal | Self::OutcomeUnknown => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Internal | Self::OutcomeUnknown | Self::AnswerTooLong => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -122,6 +131,17 @@ impl Kind {
             Self::Unavailable => Some(Duration::from_secs(1)),
             _ => None,
         }
+    }
+
+    /// The kind of a problem's body, as [`Problem::to_json`] writes it.
+    pub fn of_json(body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Members {
+            r#type: String,
+        }
+        let members: Members = serde_json::from_slice(body).ok()?;
+        let name = members.r#type.strip_prefix(TYPE_PREFIX)?;
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     const fn title(self) -> &'static str {
@@ -142,6 +162,7 @@ impl Kind {
             Self::Timeout => "It took too long",
             Self::RequestTimeout => "The request came too slowly",
             Self::OutcomeUnknown => "It is not known whether this was done",
+            Self::AnswerTooLong => "The answer is too long",
         }
     }
 }
@@ -182,7 +203,7 @@ impl Problem {
             parameter: Option<&'a str>,
         }
         let members = Members {
-            r#type: format!("urn:tidemark:problem:{}", self.kind.name()),
+            r#type: format!("{TYPE_PREFIX}{}", self.kind.name()),
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
             detail: &self.detail,
@@ -240,6 +261,16 @@ mod tests {
             problem.to_json(),
             r#"{"type":"urn:tidemark:problem:invalid-parameter","title":"A parameter is wrong","status":400,"detail":"parameter \"from\" is given more than once","parameter":"from"}"#
         );
+    }
+
+    #[test]
+    fn a_bodys_kind_reads_back() {
+        for kind in Kind::ALL {
+            let body = Problem::new(kind, "why").to_json();
+            assert_eq!(Kind::of_json(body.as_bytes()), Some(kind));
+        }
+        assert_eq!(Kind::of_json(b"<html>"), None);
+        assert_eq!(Kind::of_json(br#"{"type":"about:blank"}"#), None);
     }
 
     #[test]

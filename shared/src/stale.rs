@@ -387,6 +387,7 @@ mod tests {
                     max_staleness: Duration::from_millis(max_staleness),
                     on_change: if revalidate { OnChange::Revalidate } else { OnChange::Expire },
                     stale_if_error: Duration::from_millis(stale_if_error),
+                    ..Policy::DEFAULT
                 },
             }
         }

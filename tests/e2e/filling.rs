@@ -200,16 +200,16 @@ async fn i2_while_the_origin_fails_only_what_the_catalog_permits_is_served() {
         |answer| answer.status != 200,
     )
     .await;
-    assert_problem(&last, 502, "bad-gateway");
+    assert_problem(&last, 503, "unavailable");
     assert!(stood_in);
 
-    assert_problem(&stack.read("/plain/1").await, 502, "bad-gateway");
+    assert_problem(&stack.read("/plain/1").await, 503, "unavailable");
     // Nothing stands in for what was never asked, or for what is later than it.
-    assert_problem(&stack.read("/sturdy/2").await, 502, "bad-gateway");
+    assert_problem(&stack.read("/sturdy/2").await, 503, "unavailable");
     let now = stack.now().await.to_string();
     let insisting = [("tidemark-at-least", &*now)];
     let insisting = stack.read_with("/sturdy/1", &insisting).await;
-    assert_problem(&insisting, 502, "bad-gateway");
+    assert_problem(&insisting, 503, "unavailable");
 
     stack.sql("UPDATE items SET value = 1 WHERE id = 1").await;
     assert_eq!(stack.read("/sturdy/1").await.cache_status(), STAND_IN);

@@ -159,7 +159,7 @@ async fn a_lease_is_given_back_once_its_answer_is_stored_or_has_failed() {
 
     // Proven for a while yet, so that a miss goes to Redis and then to an origin that is gone.
     stack.origin.process().kill();
-    assert_eq!(stack.read("/quick/2").await.status, 502);
+    assert_eq!(stack.read("/quick/2").await.status, 503);
     wait::until("given back", async || leases(&stack).await, Vec::is_empty).await;
 }
 

@@ -150,7 +150,7 @@ async fn a_request_that_trickles_is_cut_off() {
 }
 
 /// Megabytes of memory that a process holds.
-fn resident_mib(process: u32) -> u64 {
+pub(crate) fn resident_mib(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());

@@ -96,6 +96,20 @@ impl KeyspaceArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct AnswerBytesArgs {
+    /// The longest answer of a query or command, in bytes; a longer one is refused, and not even sent
+    /// by PostgreSQL. An edge takes 32 MiB.
+    #[arg(long, env = "TIDEMARK_MAX_ANSWER_BYTES", value_name = "BYTES", default_value_t = 32 * 1024 * 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    max_answer_bytes: u32,
+}
+
+impl AnswerBytesArgs {
+    pub(super) fn get(&self) -> u32 {
+        self.max_answer_bytes
+    }
+}
+
+#[derive(Debug, Args)]
 pub(super) struct PollArgs {
     /// The longest pause between two looks at the outbox, in ms.
     #[arg(long, env = "TIDEMARK_POLL_MS", value_name = "MS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=10_000))]

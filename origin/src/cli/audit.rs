@@ -11,10 +11,10 @@ use sqlx::Connection as _;
 use tidemark_shared::{audit::Finding, route::Router};
 use tokio::time::{self, MissedTickBehavior};
 
-use super::arguments::{CatalogArgs, DatabaseArgs, RedisArgs};
+use super::arguments::{AnswerBytesArgs, CatalogArgs, DatabaseArgs, RedisArgs};
 use crate::{
     audit::{Audited, Auditor, Rate, Skip, Walk},
-    database::PoolLimits,
+    queries::{Queries, QueryLimits},
     repository::Repository,
 };
 
@@ -38,6 +38,8 @@ pub(super) struct AuditArgs {
     /// How long one statement may take, in ms.
     #[arg(long, env = "TIDEMARK_STATEMENT_TIMEOUT_MS", value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     statement_timeout_ms: u64,
+    #[command(flatten)]
+    max_answer_bytes: AnswerBytesArgs,
 }
 
 pub(super) async fn audit(args: AuditArgs) -> anyhow::Result<()> {
@@ -48,11 +50,16 @@ pub(super) async fn audit(args: AuditArgs) -> anyhow::Result<()> {
     // A pool connects when it is first needed; that nobody is there is to be said before.
     args.database.connect().await?.close().await?;
     let statement_timeout = Duration::from_millis(args.statement_timeout_ms);
-    let queries = args.database.parse()?.query_pool(&PoolLimits {
-        connections: 1,
-        acquire_timeout: statement_timeout,
+    // One sample at a time, whatever its query weighs.
+    let capacities = repository.catalog.queries.values().map(|it| it.capacity);
+    let limits = QueryLimits {
+        connections: capacities.map(|it| it.weight).max().unwrap_or(1),
+        queue: 0,
+        wait: statement_timeout,
         statement_timeout,
-    });
+        answer_bytes: args.max_answer_bytes.get(),
+    };
+    let queries = Queries::new(&repository, &args.database.parse()?, &limits)?;
     let keyspace = args.redis.keyspace();
     let redis = args
         .redis

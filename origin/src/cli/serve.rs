@@ -6,17 +6,21 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::sync::Notify;
 
-use super::arguments::{CatalogArgs, DatabaseArgs, PollArgs, RedisArgs};
+use super::arguments::{AnswerBytesArgs, CatalogArgs, DatabaseArgs, PollArgs, RedisArgs};
 use crate::{
     app::{Origin, OriginConfig},
     audit::Rate,
     check,
     database::PoolLimits,
+    queries::QueryLimits,
     relay::{Relay, RelayConfig},
     repository::Repository,
     shutdown,
     tide::TideGauge,
 };
+
+/// How many queries may wait for each that may run.
+const QUEUE_PER_CONNECTION: u32 = 10;
 
 #[derive(Debug, Args)]
 pub(super) struct RelayArgs {
@@ -45,10 +49,16 @@ pub(super) struct ServeArgs {
     /// The most queries that run at a time.
     #[arg(long, env = "TIDEMARK_QUERY_CONNECTIONS", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     query_connections: u32,
+    /// The most queries that wait for that, and the most that wait for others of the same query where
+    /// it has a limit; more are answered 503 at once. [default: 10 for each connection]
+    #[arg(long, env = "TIDEMARK_QUERY_QUEUE", value_name = "N", value_parser = clap::value_parser!(u32).range(..=100_000))]
+    query_queue: Option<u32>,
+    #[command(flatten)]
+    answer_bytes: AnswerBytesArgs,
     /// The most commands that run at a time.
     #[arg(long, env = "TIDEMARK_COMMAND_CONNECTIONS", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     command_connections: u32,
-    /// How long a request waits for a connection before it is answered 503, in ms.
+    /// How long a request waits until it may run before it is answered 503, in ms.
     #[arg(long, env = "TIDEMARK_ACQUIRE_TIMEOUT_MS", value_name = "MS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..))]
     acquire_timeout_ms: u64,
     /// How long one statement may take before it is answered 504, in ms.
@@ -83,11 +93,8 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         redis,
         poll,
     } = &args.relay;
-    let limits = |connections| PoolLimits {
-        connections,
-        acquire_timeout: Duration::from_millis(args.acquire_timeout_ms),
-        statement_timeout: Duration::from_millis(args.statement_timeout_ms),
-    };
+    let acquire_timeout = Duration::from_millis(args.acquire_timeout_ms);
+    let statement_timeout = Duration::from_millis(args.statement_timeout_ms);
     let stop = shutdown::signal().context("cannot listen for signals")?;
     let origin = Origin::build(OriginConfig {
         catalog: catalog.catalog.clone(),
@@ -95,8 +102,20 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         redis: redis.targets()?,
         keyspace: redis.keyspace(),
         listen: args.listen,
-        query_limits: limits(args.query_connections),
-        command_limits: limits(args.command_connections),
+        query_limits: QueryLimits {
+            connections: args.query_connections,
+            queue: args
+                .query_queue
+                .unwrap_or(QUEUE_PER_CONNECTION * args.query_connections),
+            wait: acquire_timeout,
+            statement_timeout,
+            answer_bytes: args.answer_bytes.get(),
+        },
+        command_limits: PoolLimits {
+            connections: args.command_connections,
+            acquire_timeout,
+            statement_timeout,
+        },
         poll: poll.parse(),
         invalidation_wait: Duration::from_millis(args.invalidation_wait_ms),
         request_timeout: Duration::from_millis(args.request_timeout_ms),

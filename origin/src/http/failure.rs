@@ -1,14 +1,17 @@
 //! Everything that can go wrong with a request, and what the client may know of it.
 
+use std::sync::Arc;
+
 use axum::response::{IntoResponse, Response};
 use tidemark_shared::{
+    catalog::{Command, Query},
     param::ParamError,
     problem::{Kind, Problem},
     route::RouteError,
 };
 
 use super::respond::problem_response;
-use crate::command::CommandError;
+use crate::{command::CommandError, gate::Shed, queries::QueryError};
 
 /// Why a request has no answer.
 #[derive(Debug)]
@@ -16,7 +19,7 @@ pub(super) enum Failure {
     /// The client is to blame, or is told something harmless.
     Problem(Problem),
     /// PostgreSQL or the pool; nothing was changed.
-    Database(sqlx::Error),
+    Database(Arc<sqlx::Error>),
     /// PostgreSQL was lost during a commit.
     OutcomeUnknown(sqlx::Error),
 }
@@ -39,16 +42,29 @@ impl From<RouteError> for Failure {
     }
 }
 
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
-    }
-}
-
-impl From<CommandError> for Failure {
-    fn from(error: CommandError) -> Self {
+impl Failure {
+    /// Of a query.
+    pub(super) fn of_query(query: &Query, error: QueryError) -> Self {
         match error {
-            CommandError::Refused(error) => Self::Database(error),
+            QueryError::Database(error) => Self::Database(error),
+            QueryError::Shed(shed) => Self::Problem(shed_problem(shed)),
+            QueryError::AnswerTooLong { bytes, limit } => {
+                Self::Problem(too_long(&query.name, bytes, limit))
+            }
+            QueryError::GivenUp => Self::Problem(Problem::new(
+                Kind::Internal,
+                "the service failed; its log says why",
+            )),
+        }
+    }
+
+    /// Of a command.
+    pub(super) fn of_command(command: &Command, error: CommandError) -> Self {
+        match error {
+            CommandError::Refused(error) => Self::Database(error.into()),
+            CommandError::AnswerTooLong { bytes, limit } => {
+                Self::Problem(too_long(&command.name, bytes, limit))
+            }
             CommandError::OutcomeUnknown(error) => Self::OutcomeUnknown(error),
         }
     }
@@ -76,6 +92,29 @@ impl IntoResponse for Failure {
             }
         }
     }
+}
+
+/// What a client is told that came when too many were there.
+fn shed_problem(shed: Shed) -> Problem {
+    let detail = match shed {
+        Shed::QueueFull => "too many queries wait already; try again",
+        Shed::TooLong => "too many queries ran for too long; try again",
+    };
+    Problem::new(Kind::Unavailable, detail)
+}
+
+/// Logs and tells that an answer is too long.
+fn too_long(name: &str, bytes: i64, limit: u32) -> Problem {
+    tracing::error!(
+        name,
+        bytes,
+        limit,
+        "the answer is longer than --max-answer-bytes; let its SQL answer less"
+    );
+    Problem::new(
+        Kind::AnswerTooLong,
+        format!("the answer would have more than {limit} bytes; ask for less"),
+    )
 }
 
 /// What an error of PostgreSQL means to a client; none of its text gets out.

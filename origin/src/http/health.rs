@@ -21,8 +21,7 @@ pub(super) async fn alive() -> Response {
 
 /// `/readyz`: queries can run. Redis is not asked: without it the origin still serves.
 pub(super) async fn ready(State(service): State<Arc<Service>>) -> Response {
-    let probe = sqlx::query("SELECT 1").execute(&service.queries);
-    match time::timeout(PATIENCE, probe).await {
+    match time::timeout(PATIENCE, service.queries.probe()).await {
         Ok(Ok(_)) => json(axum::http::StatusCode::OK, r#"{"status":"ready"}"#.into()),
         _ => problem_response(&Problem::new(
             Kind::Unavailable,

@@ -27,6 +27,7 @@ use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
 use crate::{
     metrics::{self, Exposition},
+    queries::Queries,
     repository::Repository,
     tide::Tide,
 };
@@ -38,8 +39,10 @@ pub(crate) use server::serve as serve_http;
 pub(crate) struct Service {
     pub(crate) repository: Repository,
     pub(crate) routes: route::Router,
-    pub(crate) queries: PgPool,
+    pub(crate) queries: Queries,
     pub(crate) commands: PgPool,
+    /// The longest answer, in bytes.
+    pub(crate) answer_bytes: u32,
     /// Wakes the relay of this process after a commit.
     pub(crate) wake: Arc<Notify>,
     pub(crate) tide: Tide,

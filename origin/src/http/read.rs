@@ -7,9 +7,9 @@ use axum::{
 use tidemark_shared::{
     catalog::Query,
     fill::{Answer, Provenance},
+    flight::{Claim, Observed},
     header as tidemark_header,
     param::Params,
-    problem::{Kind, Problem},
 };
 
 use super::{
@@ -27,13 +27,12 @@ pub(super) async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
     let params = Params::from_target(&query.params, path_args, query_string)?;
-    let statement = service
-        .repository
-        .queries
-        .get(&query.name)
-        .ok_or_else(|| Problem::new(Kind::Internal, "the query has no statement"))?;
     let provenance = Provenance::of(service.repository.digest, &query.scopes(&params));
-    let answer = answer::query(&service.queries, provenance, statement, &params).await?;
+    let answered = service
+        .queries
+        .ask(query, &params, provenance, claim(headers))
+        .await;
+    let answer = answered.map_err(|error| Failure::of_query(query, error))?;
 
     let mut response = if answer.status == StatusCode::OK {
         found(query, &answer, headers)
@@ -75,4 +74,12 @@ fn found(query: &Query, answer: &Answer, request: &HeaderMap) -> Response {
     set(headers, "etag", &answer.etag.header());
     set(headers, "cache-control", cache_control);
     response
+}
+
+/// What an edge claims of statements that run already. Anybody else, and whoever writes it wrongly,
+/// claims nothing.
+fn claim(headers: &HeaderMap) -> Claim {
+    let witness = headers.get(tidemark_header::WITNESS);
+    let witness = witness.and_then(|value| value.to_str().ok());
+    Claim::of_question(witness.and_then(Observed::parse))
 }

@@ -48,12 +48,12 @@ pub(super) async fn answer(
         .commands
         .get(&command.name)
         .ok_or_else(|| Problem::new(Kind::Internal, "the command has no statement"))?;
-    let outcome = command::run(&service.commands, statements, &params).await;
+    let outcome = command::run(&service.commands, statements, &params, service.answer_bytes).await;
     if let Err(CommandError::OutcomeUnknown(_)) = &outcome {
         // It may well have committed, and then others wait for its invalidation.
         service.wake.notify_one();
     }
-    let Some(committed) = outcome? else {
+    let Some(committed) = outcome.map_err(|error| Failure::of_command(command, error))? else {
         return Err(Problem::new(
             Kind::NoRow,
             "nothing has these arguments; nothing was changed",

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use toml::{Spanned, Value as Toml};
 
-use super::{Catalog, CatalogError, Command, FamilySource, MemberScope, Query, Shape};
+use super::{Capacity, Catalog, CatalogError, Command, FamilySource, MemberScope, Query, Shape};
 use crate::{
     param::{DeclarationError, Fallback, ParamSpec, ParamSpecs, ParamType},
     path,
@@ -47,6 +47,8 @@ struct QueryTable {
     on_change: Option<Spanned<String>>,
     stale_if_error: Option<Spanned<String>>,
     shape: Option<Spanned<String>>,
+    weight: Option<Spanned<u32>>,
+    limit: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]
@@ -136,7 +138,6 @@ impl Source<'_> {
         tables: &BTreeMap<String, Vec<FamilySource>>,
     ) -> Result<Query, CatalogError> {
         self.name(name, "query")?;
-        self.not_yet_supported(table)?;
         let params = self.params(&table.params, &table.path)?;
         if let Some((param, _)) = table
             .params
@@ -185,6 +186,7 @@ impl Source<'_> {
             member,
             policy: self.policy(table)?,
             shape: self.shape(table.shape.as_ref(), Shape::Rows)?,
+            capacity: self.capacity(table)?,
         })
     }
 
@@ -475,6 +477,14 @@ impl Source<'_> {
                 "at most the ttl: max_staleness = ttl is plain caching by time",
             ));
         }
+        let l1 = self.duration(table.l1.as_ref(), Duration::ZERO)?;
+        if let Some(declared) = table.l1.as_ref().filter(|_| l1 > max_staleness) {
+            return Err(self.error(
+                &declared.span(),
+                "l1 is longer than max_staleness",
+                "at most max_staleness: an instance can't keep an answer for longer than the promise",
+            ));
+        }
         let stale_if_error = self.duration(table.stale_if_error.as_ref(), Duration::ZERO)?;
         let on_change = self.on_change(table.on_change.as_ref())?;
         let of_cached = [
@@ -496,6 +506,7 @@ impl Source<'_> {
         Ok(Policy {
             ttl,
             max_staleness,
+            l1,
             on_change,
             stale_if_error,
         })
@@ -520,6 +531,30 @@ impl Source<'_> {
                 "\"expire\" (the next read waits) or \"revalidate\" (old answers within the promise, meanwhile)",
             )),
         }
+    }
+
+    fn capacity(&self, table: &QueryTable) -> Result<Capacity, CatalogError> {
+        for (field, declared, help) in [
+            (
+                "weight",
+                &table.weight,
+                "1, or how many light queries it costs as much as",
+            ),
+            ("limit", &table.limit, "1 or more, or no limit"),
+        ] {
+            if let Some(zero) = declared.as_ref().filter(|number| *number.get_ref() == 0) {
+                return Err(self.error(
+                    &zero.span(),
+                    format!("{field} = 0 would never let the query run"),
+                    help,
+                ));
+            }
+        }
+        let number = |declared: &Option<Spanned<u32>>| declared.as_ref().map(|it| *it.get_ref());
+        Ok(Capacity {
+            weight: number(&table.weight).unwrap_or(Capacity::default().weight),
+            limit: number(&table.limit),
+        })
     }
 
     fn duration(
@@ -578,21 +613,6 @@ impl Source<'_> {
             format!("{file:?} is no SQL file of this catalog"),
             "a path relative to the catalog that ends in .sql, such as \"sql/dashboard.sql\"",
         ))
-    }
-
-    /// What the design foresees and this version does not do must not look as if it did.
-    fn not_yet_supported(&self, table: &QueryTable) -> Result<(), CatalogError> {
-        match &table.l1 {
-            Some(value) if value.get_ref() != "0s" => Err(self.error(
-                &value.span(),
-                format!(
-                    "l1 = {:?} is not supported by this version",
-                    value.get_ref()
-                ),
-                "l1 = \"0s\", or leave it out",
-            )),
-            _ => Ok(()),
-        }
     }
 
     fn distinct_routes(&self, paths: &[(Method, &Spanned<String>)]) -> Result<(), CatalogError> {

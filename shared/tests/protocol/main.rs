@@ -27,8 +27,8 @@ mod report;
 mod system;
 
 use models::{
-    COMBINED, EVICTION, HAND_OVER, IN_DOUBT, LEADERS, MANAGER, MANAGERS, OVERLAPPING, PATHS,
-    PATHS_AND_BACK, PROMISE, REGIONS, RETURN, ROLL_OUT, SHARING, UPSTREAM,
+    COMBINED, EVICTION, FALLING_BACK, HAND_OVER, IN_DOUBT, LEADERS, MANAGER, MANAGERS, OVERLAPPING,
+    PATHS, PATHS_AGAINST, PATHS_AND_BACK, PROMISE, REGIONS, RETURN, ROLL_OUT, SHARING, UPSTREAM,
 };
 use mutant::Mutant;
 use path::{Paths, Resolved};
@@ -51,6 +51,7 @@ models! {
     i1_new_catalog: ROLL_OUT;
     i1_scopes_along_a_foreign_key: PATHS;
     i1_scopes_along_a_foreign_key_and_back: PATHS_AND_BACK;
+    i1_scopes_against_a_foreign_key: PATHS_AGAINST;
     i4_evicted_keys: EVICTION;
     i4_hand_over_and_failover: HAND_OVER;
     i4_three_leaders: LEADERS;
@@ -60,6 +61,7 @@ models! {
     i4_two_cache_managers: MANAGERS;
     i4_cache_manager_of_a_failing_relay: UPSTREAM;
     i4_event_in_doubt: IN_DOUBT;
+    i4_shared_loads_after_a_failover: FALLING_BACK;
     i4_combined: COMBINED;
 }
 
@@ -96,6 +98,7 @@ mutants! {
     i2_mutant_joins_uncovered: JoinsUncovered in PROMISE => "I2";
     i3_mutant_joins_uncovered: JoinsUncovered in SHARING => "I3";
     i3_mutant_joins_older_load: JoinsOlderLoad in SHARING => "I3";
+    i4_mutant_joins_other_epoch: JoinsOtherEpoch in FALLING_BACK => "I3";
     i4_mutant_rows_deleted_first: RowsDeletedFirst in HAND_OVER => "I1";
     i4_mutant_two_steps: TwoSteps in HAND_OVER => "I1";
     i4_mutant_blind_writes: BlindWrites in HAND_OVER => "I1";

@@ -11,6 +11,8 @@ pub(crate) enum Mutant {
     StoresOlderLoad,
     /// A load is joined without looking whether the tidemark covers what the request demands.
     JoinsUncovered,
+    /// A load is joined if it began under the same stamps, in whatever epoch.
+    JoinsOtherEpoch,
     /// What was touched counts as true at the tidemark all the same.
     TidemarkVouches,
     /// What is of another epoch counts as true when it was read.
@@ -39,7 +41,8 @@ pub(crate) enum Mutant {
     IgnoresLastChange,
     /// The relay compares with the last change of when it looked, not of when it goes on.
     EarlyLastChange,
-    /// The relay gives the number of an event in doubt to the next one.
+    /// The relay gives the number of an event in doubt to the next one, and so takes that number in a
+    /// tidemark for its own.
     ReusedNumber,
     /// The cache manager applies an event whether or not it has applied the one before.
     IgnoresGaps,

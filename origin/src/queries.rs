@@ -1,0 +1,316 @@
+//! The one way of a query to PostgreSQL: shared with others that ask the same, through the gate, on a
+//! connection of the pool, ended when nobody waits for it any more.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
+use tidemark_shared::{
+    catalog::Query,
+    fill::{Answer, Provenance},
+    flight::Claim,
+    key::Key,
+    param::Params,
+};
+use tokio::{runtime::Handle, time};
+
+use crate::{
+    answer, clock,
+    database::{ABANDONED_CHECK, Database, PoolLimits},
+    flight::Flights,
+    gate::{Gate, GateLimits, Shed, Slot, TooHeavy},
+    metrics,
+    repository::Repository,
+    statement::Statement,
+};
+
+/// How long the slot of an abandoned statement is kept after its connection was closed: PostgreSQL looks
+/// only now and then whether the client is still there.
+const LINGER: Duration = ABANDONED_CHECK.saturating_mul(3);
+
+/// How long a connection may take to be closed.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// Since when PostgreSQL can notice that the client of a running statement is gone.
+const NOTICES_CLIENTS: u32 = 140_000;
+
+/// Bounds of what queries may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// The most statements at a time, and as many connections.
+    pub connections: u32,
+    /// The most queries that wait.
+    pub queue: u32,
+    /// How long a query waits before it is shed.
+    pub wait: Duration,
+    /// How long PostgreSQL works on one statement.
+    pub statement_timeout: Duration,
+    /// The longest answer, in bytes.
+    pub answer_bytes: u32,
+}
+
+/// Why a query has no answer; shared by all that share it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum QueryError {
+    /// It may not run now.
+    #[error(transparent)]
+    Shed(#[from] Shed),
+    /// PostgreSQL or the way to it.
+    #[error(transparent)]
+    Database(Arc<sqlx::Error>),
+    /// Its answer is longer than permitted.
+    #[error("the answer has {bytes} bytes, more than the {limit} of --max-answer-bytes")]
+    AnswerTooLong {
+        /// How long it would be, in bytes.
+        bytes: i64,
+        /// How long it may be, in bytes.
+        limit: u32,
+    },
+    /// A defect of this service.
+    #[error("it was given up")]
+    GivenUp,
+}
+
+impl From<sqlx::Error> for QueryError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<answer::AnswerError> for QueryError {
+    fn from(error: answer::AnswerError) -> Self {
+        match error {
+            answer::AnswerError::Database(error) => error.into(),
+            answer::AnswerError::TooLong { bytes, limit } => Self::AnswerTooLong { bytes, limit },
+        }
+    }
+}
+
+/// An answer, which may be that there is no row.
+pub type Outcome = Result<Answer, QueryError>;
+
+/// The catalog's queries and what they run on.
+pub struct Queries {
+    runner: Arc<Runner>,
+    flights: Flights<Outcome>,
+}
+
+/// What every load needs.
+struct Runner {
+    pool: PgPool,
+    gate: Gate,
+    answer_bytes: u32,
+    prepared: BTreeMap<String, Arc<Prepared>>,
+}
+
+/// A query with its statement.
+struct Prepared {
+    query: Query,
+    statement: Statement,
+}
+
+/// What is asked, once it makes sense.
+#[derive(Clone)]
+struct Question {
+    prepared: Arc<Prepared>,
+    params: Params,
+    provenance: Provenance,
+}
+
+impl Queries {
+    /// The queries of a catalog on a database, where nothing is connected yet.
+    ///
+    /// # Errors
+    /// One of them is heavier than what may run at a time.
+    pub fn new(
+        repository: &Repository,
+        database: &Database,
+        limits: &QueryLimits,
+    ) -> Result<Self, TooHeavy> {
+        let queries = repository.catalog.queries.values();
+        let gate = Gate::new(
+            queries.clone(),
+            GateLimits {
+                slots: limits.connections,
+                queue: limits.queue,
+                wait: limits.wait,
+            },
+        )?;
+        let prepared = queries.filter_map(|query| {
+            let prepared = Prepared {
+                query: query.clone(),
+                statement: repository.queries.get(&query.name)?.clone(),
+            };
+            Some((query.name.clone(), Arc::new(prepared)))
+        });
+        Ok(Self {
+            runner: Arc::new(Runner {
+                pool: database.query_pool(&PoolLimits {
+                    connections: limits.connections,
+                    acquire_timeout: limits.wait,
+                    statement_timeout: limits.statement_timeout,
+                }),
+                gate,
+                answer_bytes: limits.answer_bytes,
+                prepared: prepared.collect(),
+            }),
+            flights: Flights::default(),
+        })
+    }
+
+    /// The answer for whoever has this claim; a query that is never cached is of its own moment, and
+    /// so shares nothing.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn ask(
+        &self,
+        query: &Query,
+        params: &Params,
+        provenance: Provenance,
+        claim: Claim,
+    ) -> Outcome {
+        if !query.policy.is_cacheable() {
+            return self.run(query, params, provenance).await;
+        }
+        let question = self.question(query, params, provenance)?;
+        let key = Key::of(query, params);
+        let runner = self.runner.clone();
+        let load = move || {
+            let (runner, question) = (runner.clone(), question.clone());
+            async move { runner.run(&question).await }
+        };
+        let aboard = self.flights.board(key, claim, load);
+        if aboard.shared {
+            metrics::count_coalesced(&query.name);
+        }
+        aboard.result().await.unwrap_or(Err(QueryError::GivenUp))
+    }
+
+    /// The answer of a statement that is run now, for nobody else.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn run(&self, query: &Query, params: &Params, provenance: Provenance) -> Outcome {
+        let question = self.question(query, params, provenance)?;
+        self.runner.run(&question).await
+    }
+
+    /// A moment after everything that the caller has seen: see [`clock::moment_after`].
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn moment_after(&self) -> Result<i64, QueryError> {
+        let slot = self.runner.gate.enter_unnamed().await?;
+        self.runner
+            .on_connection(slot, "", async |connection| {
+                Ok(clock::moment_after(connection).await?)
+            })
+            .await
+    }
+
+    /// Whether queries can run.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub(crate) async fn probe(&self) -> Result<(), QueryError> {
+        let slot = self.runner.gate.enter_unnamed().await?;
+        self.runner
+            .on_connection(slot, "", async |connection| {
+                sqlx::query("SELECT 1").execute(connection).await?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Closes the connections, once they are free.
+    pub async fn close(&self) {
+        self.runner.pool.close().await;
+    }
+
+    fn question(
+        &self,
+        query: &Query,
+        params: &Params,
+        provenance: Provenance,
+    ) -> Result<Question, QueryError> {
+        let prepared = self.runner.prepared.get(&query.name);
+        Ok(Question {
+            prepared: prepared.ok_or(QueryError::GivenUp)?.clone(),
+            params: params.clone(),
+            provenance,
+        })
+    }
+}
+
+impl Runner {
+    async fn run(&self, question: &Question) -> Outcome {
+        let Prepared { query, statement } = &*question.prepared;
+        let slot = self.gate.enter(query).await?;
+        self.on_connection(slot, &query.name, async |connection| {
+            let provenance = question.provenance.clone();
+            let params = &question.params;
+            answer::query(connection, provenance, statement, params, self.answer_bytes)
+                .await
+                .map_err(QueryError::from)
+        })
+        .await
+    }
+
+    async fn on_connection<T>(
+        &self,
+        slot: Slot,
+        query: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        let connection = self.pool.acquire().await?;
+        let mut running = Running {
+            on: Some((connection, slot)),
+            query,
+        };
+        let Some((connection, _)) = &mut running.on else {
+            return Err(QueryError::GivenUp);
+        };
+        let worked = work(connection).await;
+        // What has ended needs no end.
+        running.on = None;
+        worked
+    }
+}
+
+/// A connection on which a statement runs.
+struct Running<'a> {
+    on: Option<(PoolConnection<Postgres>, Slot)>,
+    query: &'a str,
+}
+
+impl Drop for Running<'_> {
+    /// Nobody waits for the statement any more. PostgreSQL ends it when it notices that its client is
+    /// gone; until then the slot is kept, since it still runs.
+    fn drop(&mut self) {
+        let Some((mut connection, slot)) = self.on.take() else {
+            return;
+        };
+        metrics::count_abandoned(self.query);
+        let Ok(runtime) = Handle::try_current() else {
+            // The process ends. The pool would want to spawn a task.
+            drop(connection.detach());
+            return;
+        };
+        runtime.spawn(async move {
+            if notices_clients(&connection) {
+                // Of no use to anybody if it fails: then it is closed already.
+                let _ = time::timeout(CLOSING, connection.close()).await;
+                time::sleep(LINGER).await;
+            } else {
+                let _ = sqlx::Connection::ping(&mut *connection).await;
+            }
+            drop(slot);
+        });
+    }
+}
+
+fn notices_clients(connection: &PgConnection) -> bool {
+    connection
+        .server_version_num()
+        .is_some_and(|version| version >= NOTICES_CLIENTS)
+}
