@@ -26,7 +26,7 @@ pub(crate) enum Found {
         entry: Entry,
         /// When it was proven.
         proven_at_ms: i64,
-        /// By whom: now by Redis, or just now.
+        /// Whether by this look-up, or by one of a moment ago.
         status: CacheStatus,
     },
     /// Nothing that may be served.
