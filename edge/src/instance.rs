@@ -7,16 +7,18 @@ use std::{cell::OnceCell, rc::Rc};
 
 use crate::{
     flight::Flights,
+    instance_cache::InstanceCache,
     origin::{Loaded, Origin},
     redis::Redis,
     settings::{Settings, SettingsError},
 };
 
-/// The settings, the one connection to Redis, and the loads that are under way.
+/// The settings, the one connection to Redis, what it has proven, and the loads that are under way.
 pub(crate) struct Instance {
     pub(crate) settings: Settings,
     pub(crate) redis: Redis,
     pub(crate) origin: Origin,
+    pub(crate) l1: InstanceCache,
     pub(crate) flights: Flights<Loaded>,
 }
 
@@ -37,8 +39,9 @@ pub(crate) async fn current() -> Result<Rc<Instance>, SettingsError> {
 impl Instance {
     fn new(settings: Settings) -> Self {
         Self {
-            redis: Redis::new(&settings.redis_url),
-            origin: Origin::new(settings.origin.clone()),
+            redis: Redis::new(&settings.redis_url, settings.deadlines),
+            origin: Origin::new(settings.origin.clone(), settings.deadlines),
+            l1: InstanceCache::of(settings.l1_bytes),
             flights: Flights::default(),
             settings,
         }

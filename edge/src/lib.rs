@@ -3,17 +3,19 @@
 //! A request flows one way through these modules; every decision on it is `tidemark_shared`'s:
 //!
 //! ```text
-//! request ──► cors ──► question ──► read ──► lookup ──► redis
+//! request ──► cors ──► question ──► read ──► lookup ──► instance_cache, redis
 //!             (OPTIONS) (no I/O)     │  └───► flight ──► origin ──► redis (store)
 //! response ◄─ cors ◄── respond ◄─────┘
 //! ```
 //!
 //! - [`settings`] are the variables (the origin's [`address`] among them) and the catalog, [`instance`] what one instance keeps of them.
 //! - [`question`] is what a request asks for; whoever asks nonsense is refused there, before any I/O.
-//! - [`read`] is the read path (design §5), [`lookup`] its part that speaks to Redis.
+//! - [`read`] is the read path (design §5), [`lookup`] its part that speaks to Redis, unless the
+//!   [`instance_cache`] has what a look-up has just proven.
 //! - [`flight`] lets requests of one instance share a load, which [`handover`] brings to each of
 //!   them; [`origin`] is what a load asks.
-//! - [`redis`] is the instance's connection, [`deadline`] what keeps it from hanging.
+//! - [`redis`] is the instance's connection, [`deadline`] what keeps it from hanging, and [`refusal`]
+//!   tells whether Redis is there at all.
 //! - [`respond`] makes the answer's headers: `Cache-Status`, `ETag`, 304, HEAD.
 //! - [`clock`] and [`log`] are time, randomness and standard error.
 
@@ -26,12 +28,14 @@ mod deadline;
 mod flight;
 mod handover;
 mod instance;
+mod instance_cache;
 mod log;
 mod lookup;
 mod origin;
 mod question;
 mod read;
 mod redis;
+mod refusal;
 mod respond;
 mod settings;
 

@@ -5,11 +5,21 @@ use std::{
     io::Write as _,
 };
 
-/// Writes one line: the event's name, then the fields, each value quoted.
+/// Something is wrong.
 ///
 /// Nothing is logged for a request that went well, and no value may hold a secret.
 pub(crate) fn error(event: &str, fields: &[(&str, &dyn Display)]) {
-    let mut line = format!("level=error event={event}");
+    write("error", event, fields);
+}
+
+/// What was wrong is right again.
+pub(crate) fn info(event: &str, fields: &[(&str, &dyn Display)]) {
+    write("info", event, fields);
+}
+
+/// Writes one line: the level, the event's name, then the fields, each value quoted.
+fn write(level: &str, event: &str, fields: &[(&str, &dyn Display)]) {
+    let mut line = format!("level={level} event={event}");
     for (name, value) in fields {
         // Debug quotes the text and keeps it on one line.
         let _ = write!(line, " {name}={:?}", value.to_string());

@@ -1,17 +1,18 @@
-//! What Redis knows about a question, and what a load needs that it leads to (design §5.3–5.5a).
+//! What is known about a question, here or in Redis, and what a load needs that it leads to (design
+//! §5.2–5.5a).
 
 use bytes::Bytes;
 use tidemark_shared::{
     entry::Entry,
     fill::Permit,
     flight::Claim,
-    freshness::{Observation, Verdict, decide},
-    outcome::Outcome,
+    freshness::{Observation, Proven, Verdict, decide},
+    outcome::{CacheStatus, Outcome},
     stamp::Stamp,
 };
 
 use crate::{
-    clock::{now_ms, random_token},
+    clock::{moment, now_ms, random_token},
     instance::Instance,
     question::Question,
     redis::{Overwrite, RedisError},
@@ -25,6 +26,8 @@ pub(crate) enum Found {
         entry: Entry,
         /// When it was proven.
         proven_at_ms: i64,
+        /// Whether by this look-up, or by one of a moment ago.
+        status: CacheStatus,
     },
     /// Nothing that may be served.
     Load(Need),
@@ -50,24 +53,42 @@ impl Need {
     }
 }
 
-/// Asks Redis: one command where the answer is fresh.
+/// Looks into the instance's own cache, then asks Redis: one command where the answer is fresh.
 pub(crate) async fn look_up(instance: &Instance, question: &Question<'_>) -> Found {
+    if let Some(proven) = instance.l1.find(&question.demand(), moment) {
+        return Found::Fresh {
+            entry: proven.entry,
+            proven_at_ms: proven.proven_at_ms,
+            status: CacheStatus::L1,
+        };
+    }
     consult(instance, question)
         .await
         .unwrap_or_else(|_| Found::Load(Need::bypass()))
 }
 
 async fn consult(instance: &Instance, question: &Question<'_>) -> Result<Found, RedisError> {
+    let looked_up = moment();
     let (entry, mut observed) = observe(instance, question).await?;
-    match decide(&question.demand(), entry.as_ref(), &observed, now_ms()) {
+    let demand = question.demand();
+    match decide(&demand, entry.as_ref(), &observed, now_ms()) {
         Verdict::Fresh {
             entry,
             proven_at_ms,
-        } => Ok(Found::Fresh {
-            entry,
-            proven_at_ms,
-        }),
+        } => {
+            instance.l1.keep(&demand, || Proven {
+                entry: entry.clone(),
+                proven_at_ms,
+                looked_up,
+            });
+            Ok(Found::Fresh {
+                entry,
+                proven_at_ms,
+                status: CacheStatus::HIT,
+            })
+        }
         Verdict::Fill(outcome) => {
+            instance.l1.forget(&demand);
             ensure_stamps(instance, question, &mut observed).await?;
             Ok(Found::Load(Need {
                 outcome,

@@ -29,7 +29,7 @@ use tidemark_shared::{
 
 use crate::{
     address::OriginAddress,
-    deadline::{self, within},
+    deadline::{Deadlines, within},
     log,
 };
 
@@ -101,6 +101,7 @@ pub(crate) struct Refusal {
 #[derive(Debug)]
 pub(crate) struct Origin {
     address: OriginAddress,
+    deadlines: Deadlines,
 }
 
 impl Fetched {
@@ -117,13 +118,13 @@ impl Fetched {
 }
 
 impl Origin {
-    pub(crate) const fn new(address: OriginAddress) -> Self {
-        Self { address }
+    pub(crate) const fn new(address: OriginAddress, deadlines: Deadlines) -> Self {
+        Self { address, deadlines }
     }
 
     /// Asks, and waits for the whole answer, within a deadline.
     pub(crate) async fn ask(&self, order: &Order) -> Loaded {
-        within(deadline::ORIGIN, self.exchange(order))
+        within(self.deadlines.origin, self.exchange(order))
             .await
             .unwrap_or(Err(Failure::Timeout))
             .inspect_err(note)
@@ -172,7 +173,7 @@ impl Origin {
             let _ = headers.append(header::WITNESS, observed.to_string().as_bytes());
         }
         let (_, no_trailers) = wit_future::new(|| Ok(None));
-        let (request, _) = types::Request::new(headers, None, no_trailers, Some(options()));
+        let (request, _) = types::Request::new(headers, None, no_trailers, Some(self.options()));
         let scheme = if self.address.scheme == Scheme::HTTPS {
             types::Scheme::Https
         } else {
@@ -185,16 +186,17 @@ impl Origin {
             .map_err(|()| Failure::Unreachable)?;
         Ok(request)
     }
-}
 
-/// The host's own limits. Where it knows no such limit, the deadline of the whole still holds.
-fn options() -> RequestOptions {
-    let nanoseconds = |limit: Duration| Some(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
-    let options = RequestOptions::new();
-    let _ = options.set_connect_timeout(nanoseconds(deadline::ORIGIN_CONNECT));
-    let _ = options.set_first_byte_timeout(nanoseconds(deadline::ORIGIN));
-    let _ = options.set_between_bytes_timeout(nanoseconds(deadline::ORIGIN));
-    options
+    /// The host's own limits. Where it knows no such limit, the deadline of the whole still holds.
+    fn options(&self) -> RequestOptions {
+        let nanoseconds =
+            |limit: Duration| Some(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
+        let options = RequestOptions::new();
+        let _ = options.set_connect_timeout(nanoseconds(self.deadlines.origin_connect()));
+        let _ = options.set_first_byte_timeout(nanoseconds(self.deadlines.origin));
+        let _ = options.set_between_bytes_timeout(nanoseconds(self.deadlines.origin));
+        options
+    }
 }
 
 /// Whether the origin speaks to the client with this status, or only shows that it is broken.

@@ -40,7 +40,8 @@ pub(crate) async fn read(instance: &Rc<Instance>, request: &Parts) -> Result<Rep
         Found::Fresh {
             entry,
             proven_at_ms,
-        } => Ok(Reply::hit(entry, proven_at_ms, now_ms())),
+            status,
+        } => Ok(Reply::hit(entry, proven_at_ms, status, now_ms())),
         Found::Load(need) => load(instance, &question, &need).await,
     }
 }

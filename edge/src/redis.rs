@@ -2,25 +2,43 @@
 //!
 //! Spin opens a TCP connection for each `open` and bounds no call. So the connection is kept for the
 //! life of the instance, where concurrent requests pipeline on it, and each step has a deadline.
-//! A step that fails gives the connection up: whatever was wrong with it, the next step starts anew.
+//! A step that gets no reply gives the connection up: whatever was wrong with it, the next step starts
+//! anew. Several in a row, and a [`Breaker`] keeps all away from Redis for a while, so that a Redis
+//! which is gone costs an instance a few deadlines and not one for each request.
+//!
+//! An error reply is a reply. It fails its step, but Redis is there, and so is the connection.
 
-use std::{cell::RefCell, mem, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, mem, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::try_join_all;
 use spin_sdk::redis::{Connection, Error, RedisParameter, RedisResult};
+use tidemark_shared::breaker::{Breaker, Limits, Pass, Transition};
 
 use crate::{
-    deadline::{self, Elapsed, within},
+    clock::ticks_ms,
+    deadline::{Deadlines, Elapsed, within},
     handover::{Giver, handover},
-    log,
+    log, refusal,
 };
+
+/// So many connections in a row that fail, and Redis is taken to be gone. A frozen one takes a deadline
+/// for each.
+const FAILURES: u32 = 3;
+
+/// For so long Redis is not asked then, before one request tries again. Hits are back so much later
+/// than Redis, and while it is gone one request pays a deadline so often.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The way to this region's Redis.
 pub(crate) struct Redis {
     /// May hold credentials: never logged.
     url: String,
+    deadlines: Deadlines,
     link: RefCell<Link>,
+    breaker: RefCell<Breaker>,
+    /// The codes of error replies that have been logged: one that keeps refusing is one matter.
+    refusals: RefCell<BTreeSet<String>>,
 }
 
 enum Link {
@@ -42,28 +60,52 @@ pub(crate) enum Overwrite {
 /// Why a step failed. Never the client's problem: the request goes on without Redis.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RedisError {
+    /// There is no connection, or no more.
     #[error("{}", reason(.0))]
-    Failed(#[from] Error),
+    Lost(Error),
+    /// Redis replied with an error.
+    #[error("{}", reason(.0))]
+    Refused(Error),
     #[error(transparent)]
     Elapsed(#[from] Elapsed),
     #[error("the request that was opening the connection failed")]
     NotOpened,
     #[error("an answer of another form than the command's")]
     Form,
+    #[error("Redis is not asked for a while")]
+    GivenUp,
+}
+
+impl From<Error> for RedisError {
+    /// Of a command.
+    fn from(error: Error) -> Self {
+        match refusal::code(&error) {
+            Some(_) => Self::Refused(error),
+            None => Self::Lost(error),
+        }
+    }
 }
 
 impl Redis {
-    pub(crate) fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str, deadlines: Deadlines) -> Self {
+        let limits = Limits {
+            failures: FAILURES,
+            pause: PAUSE,
+            probe: deadlines.redis_store() + PAUSE,
+        };
         Self {
             url: url.to_owned(),
+            deadlines,
             link: RefCell::new(Link::Closed),
+            breaker: RefCell::new(Breaker::new(limits)),
+            refusals: RefCell::default(),
         }
     }
 
     /// The values of some names, all at the same moment: one `MGET`.
     pub(crate) async fn get_all(&self, names: &[String]) -> Result<Vec<Option<Bytes>>, RedisError> {
         let names = || names.iter().map(|name| text(name));
-        self.step("get", deadline::REDIS, async |connection| {
+        self.step("get", self.deadlines.redis, async |connection| {
             let values = connection.execute("MGET", names()).await?;
             if values.len() != names().len() {
                 return Err(RedisError::Form);
@@ -80,7 +122,7 @@ impl Redis {
         life: Duration,
         overwrite: Overwrite,
     ) -> Result<(), RedisError> {
-        self.step("set-stamps", deadline::REDIS, async |connection| {
+        self.step("set-stamps", self.deadlines.redis, async |connection| {
             let commands = stamps.iter().map(|(name, stamp)| {
                 let mut arguments = vec![text(name), text(stamp), text("PX"), millis(life)];
                 if overwrite == Overwrite::Nothing {
@@ -101,7 +143,7 @@ impl Redis {
         value: Vec<u8>,
         life: Duration,
     ) -> Result<(), RedisError> {
-        self.step("set", deadline::REDIS_STORE, async |connection| {
+        self.step("set", self.deadlines.redis_store(), async |connection| {
             let value = RedisParameter::Binary(value);
             let arguments = [text(name), value, text("PX"), millis(life)];
             connection.execute("SET", arguments).await?;
@@ -116,6 +158,8 @@ impl Redis {
         deadline: Duration,
         work: impl AsyncFnOnce(&Connection) -> Result<T, RedisError>,
     ) -> Result<T, RedisError> {
+        let pass = self.breaker.borrow_mut().admit(ticks_ms());
+        let pass = pass.ok_or(RedisError::GivenUp)?;
         let mut used = None;
         let worked = within(deadline, async {
             let connection = used.insert(self.connection().await?);
@@ -123,13 +167,60 @@ impl Redis {
         })
         .await;
         let worked = worked.unwrap_or_else(|elapsed| Err(elapsed.into()));
-        if let Err(error) = &worked {
-            log::error("redis-failed", &[("step", &name), ("error", error)]);
-            if let Some(used) = used {
-                self.give_up(&used);
+        self.conclude(name, pass, used.as_ref(), worked.as_ref().err());
+        worked
+    }
+
+    /// Draws the conclusions from a step, for those that follow.
+    fn conclude(
+        &self,
+        step: &str,
+        pass: Pass,
+        used: Option<&Rc<Connection>>,
+        error: Option<&RedisError>,
+    ) {
+        match error {
+            None => self.is_there(),
+            Some(error @ RedisError::Refused(refused)) => {
+                self.is_there();
+                self.note_refusal(step, refused, error);
+            }
+            // Told by the request that was opening the connection, or by those before it.
+            Some(RedisError::NotOpened | RedisError::GivenUp) => {}
+            Some(error @ (RedisError::Lost(_) | RedisError::Elapsed(_) | RedisError::Form)) => {
+                // The first one that fails on a connection speaks for all who share it.
+                if used.is_none_or(|used| self.give_up(used)) {
+                    self.is_lost(step, pass, error);
+                }
             }
         }
-        worked
+    }
+
+    fn is_there(&self) {
+        if self.breaker.borrow_mut().succeeded() == Some(Transition::Closed) {
+            log::info("redis-back", &[]);
+        }
+    }
+
+    fn is_lost(&self, step: &str, pass: Pass, error: &RedisError) {
+        let mut breaker = self.breaker.borrow_mut();
+        let opened = breaker.failed(pass, ticks_ms()) == Some(Transition::Opened);
+        // That it is still not there is no news.
+        if opened || breaker.is_closed() {
+            let event = if opened {
+                "redis-given-up"
+            } else {
+                "redis-failed"
+            };
+            log::error(event, &[("step", &step), ("error", error)]);
+        }
+    }
+
+    fn note_refusal(&self, step: &str, refused: &Error, error: &RedisError) {
+        let code = refusal::code(refused).unwrap_or_default();
+        if self.refusals.borrow_mut().insert(code.to_owned()) {
+            log::error("redis-refused", &[("step", &step), ("error", error)]);
+        }
     }
 
     async fn connection(&self) -> Result<Rc<Connection>, RedisError> {
@@ -153,17 +244,21 @@ impl Redis {
 
     async fn open(&self) -> Result<Rc<Connection>, RedisError> {
         let opening = Opening(&self.link);
-        let connection = Rc::new(Connection::open(&self.url).await?);
+        let opened = Connection::open(&self.url).await;
+        // Whoever is refused here has no connection, whatever the reason.
+        let connection = Rc::new(opened.map_err(RedisError::Lost)?);
         opening.succeed(&connection);
         Ok(connection)
     }
 
-    /// Forgets a connection, unless it has been replaced meanwhile.
-    fn give_up(&self, used: &Rc<Connection>) {
+    /// Forgets a connection, unless that has been done already; says whether it was this one.
+    fn give_up(&self, used: &Rc<Connection>) -> bool {
         let mut link = self.link.borrow_mut();
-        if matches!(&*link, Link::Open(current) if Rc::ptr_eq(current, used)) {
+        let is_current = matches!(&*link, Link::Open(current) if Rc::ptr_eq(current, used));
+        if is_current {
             *link = Link::Closed;
         }
+        is_current
     }
 }
 

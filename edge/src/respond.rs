@@ -36,14 +36,19 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// A cached answer, proven at `proven_at_ms`.
-    pub(crate) fn hit(entry: Entry, proven_at_ms: i64, now_ms: i64) -> Self {
+    pub(crate) fn hit(
+        entry: Entry,
+        proven_at_ms: i64,
+        cache_status: CacheStatus,
+        now_ms: i64,
+    ) -> Self {
         let age_ms = now_ms.saturating_sub(entry.as_of_ms).max(0);
         let status = StatusCode::from_u16(entry.status).unwrap_or(StatusCode::OK);
         Self::new(status, JSON, header::CACHE_CONTROL_REVALIDATE, entry.body)
             .tagged(entry.etag)
             .with(AGE, age_ms / 1000)
             .with(AS_OF, proven_at_ms)
-            .with(CACHE_STATUS, text(CacheStatus::HIT.to_string()))
+            .with(CACHE_STATUS, text(cache_status.to_string()))
     }
 
     /// What the origin said. `cache_control` is what others may do with it if it is an answer.
@@ -54,11 +59,16 @@ impl Reply {
             Err(failure @ Failure::Timeout) => {
                 Self::problem(Problem::new(Kind::Timeout, failure.to_string()))
             }
-            Err(failure @ (Failure::Unreachable | Failure::Failed(_) | Failure::TooLong)) => {
+            Err(failure @ Failure::Unreachable) => {
+                Self::problem(Problem::new(Kind::Unavailable, failure.to_string()))
+            }
+            Err(failure @ (Failure::Failed(_) | Failure::TooLong)) => {
                 Self::problem(Problem::new(Kind::BadGateway, failure.to_string()))
             }
         };
-        reply.with(CACHE_STATUS, text(status.to_string()))
+        reply
+            .inviting()
+            .with(CACHE_STATUS, text(status.to_string()))
     }
 
     /// What is wrong.
@@ -128,6 +138,20 @@ impl Reply {
             }
         }
         reply
+    }
+
+    /// Says when to try again, where nobody has said so yet and that may be of use. It is always safe:
+    /// the edge only reads.
+    fn inviting(mut self) -> Self {
+        let passes = matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        );
+        if let (true, Some(pause)) = (passes, Kind::Unavailable.retry_after()) {
+            let again = self.headers.entry(RETRY_AFTER);
+            again.or_insert(pause.as_secs().into());
+        }
+        self
     }
 
     fn new(
@@ -246,6 +270,41 @@ mod tests {
         let response = Reply::problem(problem).respond(&request(Method::GET, &[]));
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[RETRY_AFTER], "1");
+    }
+
+    #[test]
+    fn whoever_finds_no_origin_is_told_when_to_try_again() {
+        let status = CacheStatus {
+            outcome: Outcome::Miss,
+            ..CacheStatus::HIT
+        };
+        let own_word = |status| {
+            Failure::Refused(Refusal {
+                status,
+                content_type: None,
+                retry_after: None,
+                body: Bytes::new(),
+            })
+        };
+        for (failure, expected, again) in [
+            (Failure::Unreachable, 503, Some("1")),
+            (Failure::Timeout, 504, Some("1")),
+            (own_word(StatusCode::SERVICE_UNAVAILABLE), 503, Some("1")),
+            (own_word(StatusCode::GATEWAY_TIMEOUT), 504, Some("1")),
+            (own_word(StatusCode::NOT_FOUND), 404, None),
+            (Failure::TooLong, 502, None),
+            (Failure::Failed(StatusCode::BAD_GATEWAY), 502, None),
+        ] {
+            let reply = Reply::loaded(Err(failure.clone()), status, "no-cache");
+            let response = reply.respond(&request(Method::GET, &[]));
+            assert_eq!(response.status(), expected, "{failure:?}");
+            let header = response.headers().get(RETRY_AFTER);
+            assert_eq!(
+                header.map(|value| value.to_str().unwrap()),
+                again,
+                "{failure:?}"
+            );
+        }
     }
 
     #[test]

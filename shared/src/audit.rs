@@ -114,6 +114,7 @@ mod tests {
     const POLICY: Policy = Policy {
         ttl: Duration::from_secs(300),
         max_staleness: Duration::from_secs(1),
+        l1: Duration::ZERO,
     };
 
     fn tidemark(epoch: u64, as_of: i64) -> Option<Tidemark> {

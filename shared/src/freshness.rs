@@ -85,7 +85,7 @@ impl Observation {
     pub fn claim(&self, demand: &Demand<'_>, now_ms: i64) -> Claim {
         let recent = self
             .tidemark
-            .is_some_and(|tidemark| is_recent(&tidemark, &demand.policy, now_ms));
+            .is_some_and(|tidemark| is_recent(tidemark.as_of, &demand.policy, now_ms));
         let epoch = self.tidemark.map(|tidemark| tidemark.epoch);
         Claim {
             observed: epoch
@@ -214,7 +214,7 @@ pub fn judge(
     if now_ms >= entry.fresh_until_ms {
         return Err(Outcome::Expired);
     }
-    if !is_recent(&tidemark, &demand.policy, now_ms) {
+    if !is_recent(tidemark.as_of, &demand.policy, now_ms) {
         return Err(Outcome::Unproven);
     }
     if !observed.covers(demand.at_least_ms) {
@@ -223,9 +223,59 @@ pub fn judge(
     Ok(tidemark.as_of)
 }
 
-/// Whether a tidemark is within the promise, by the edge's clock.
-fn is_recent(tidemark: &Tidemark, policy: &Policy, now_ms: i64) -> bool {
-    now_ms.abs_diff(tidemark.as_of) <= policy.max_staleness_ms().unsigned_abs()
+/// Whether what was proven at `as_of_ms` is within the promise, by the edge's clock.
+fn is_recent(as_of_ms: i64, policy: &Policy, now_ms: i64) -> bool {
+    now_ms.abs_diff(as_of_ms) <= policy.max_staleness_ms().unsigned_abs()
+}
+
+/// A moment by two clocks, in ms: one tells the time and may be set, the other only goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Since the Unix epoch.
+    pub now_ms: i64,
+    /// Since whenever that clock began.
+    pub ticks_ms: i64,
+}
+
+impl Moment {
+    /// How many ms have passed since then, by the clock that says more: so neither one that is set
+    /// back nor one that stands still while the machine sleeps makes anything younger than it is.
+    pub fn ms_since(self, then: Self) -> i64 {
+        let by_time = self.now_ms.saturating_sub(then.now_ms);
+        let by_ticks = self.ticks_ms.saturating_sub(then.ticks_ms);
+        by_time.max(by_ticks)
+    }
+}
+
+/// What a look-up has proven, to be served again by the same instance (design §5.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proven {
+    /// The answer.
+    pub entry: Entry,
+    /// When it was proven true: the tidemark's `as_of`.
+    pub proven_at_ms: i64,
+    /// A moment before Redis was asked.
+    pub looked_up: Moment,
+}
+
+/// Decides whether what a look-up has proven may be served again without another one.
+///
+/// What was true at `as_of` remains so; the question is only for how long that is good enough:
+///
+/// 1. the look-up was at most the query's `l1` ago;
+/// 2. the answer's ttl has not ended;
+/// 3. it was proven at most `max_staleness` ago;
+/// 4. and not before the request's `Tidemark-At-Least`.
+pub fn is_still_good(demand: &Demand<'_>, proven: &Proven, now: Moment) -> bool {
+    let passed_ms = now.ms_since(proven.looked_up);
+    let now_ms = proven.looked_up.now_ms.saturating_add(passed_ms);
+    demand.policy.has_l1()
+        && (0..=demand.policy.l1_ms()).contains(&passed_ms)
+        && now_ms < proven.entry.fresh_until_ms
+        && is_recent(proven.proven_at_ms, &demand.policy, now_ms)
+        && demand
+            .at_least_ms
+            .is_none_or(|at_least| proven.proven_at_ms >= at_least)
 }
 
 #[cfg(test)]
@@ -247,6 +297,7 @@ mod tests {
     const POLICY: Policy = Policy {
         ttl: Duration::from_secs(300),
         max_staleness: Duration::from_secs(1),
+        l1: Duration::from_millis(250),
     };
 
     fn catalog() -> Digest {
@@ -470,6 +521,109 @@ mod tests {
             };
             let any_broken = flags.contains(&true);
             prop_assert_eq!(any_broken, matches!(verdict(&broken), Verdict::Fill(_)));
+        }
+    }
+
+    const AS_OF: i64 = NOW - 40;
+
+    /// Proven 40 ms ago, as seen by a look-up that begins now.
+    fn proven() -> Proven {
+        let Verdict::Fresh { entry, .. } = verdict(&Broken::default()) else {
+            panic!("an entry that is whole is fresh");
+        };
+        Proven {
+            entry,
+            proven_at_ms: AS_OF,
+            looked_up: Moment {
+                now_ms: NOW,
+                ticks_ms: 0,
+            },
+        }
+    }
+
+    /// Whether a request may have it, so long after the look-up by each of the clocks.
+    fn good_after(
+        policy: Policy,
+        proven: &Proven,
+        at_least_ms: Option<i64>,
+        by: (i64, i64),
+    ) -> bool {
+        let key = key("a");
+        let demand = Demand {
+            key: &key,
+            scopes: &[],
+            policy,
+            at_least_ms,
+        };
+        let now = Moment {
+            now_ms: proven.looked_up.now_ms + by.0,
+            ticks_ms: proven.looked_up.ticks_ms + by.1,
+        };
+        is_still_good(&demand, proven, now)
+    }
+
+    #[test]
+    fn i2_what_was_proven_is_good_for_l1_and_within_the_promise() {
+        let good = |policy, at_least, by| good_after(policy, &proven(), at_least, by);
+        assert!(good(POLICY, None, (0, 0)));
+        assert!(good(POLICY, None, (250, 250)));
+        assert!(!good(POLICY, None, (251, 251)));
+        // The clock was set back, or stood still.
+        assert!(!good(POLICY, None, (-3_600_000, 251)));
+        assert!(!good(POLICY, None, (251, 0)));
+        assert!(good(POLICY, None, (-3_600_000, 250)));
+        assert!(!good(POLICY, None, (-1, -1)), "of the future");
+
+        assert!(good(POLICY, Some(AS_OF), (0, 0)));
+        assert!(!good(POLICY, Some(AS_OF + 1), (0, 0)));
+
+        let off = Policy {
+            l1: Duration::ZERO,
+            ..POLICY
+        };
+        assert!(!good(off, None, (0, 0)));
+        let whole = Policy {
+            l1: POLICY.max_staleness,
+            ..POLICY
+        };
+        assert!(good(whole, None, (960, 960)));
+        assert!(!good(whole, None, (961, 961)), "proven 1 001 ms ago");
+        assert!(!good(whole, None, (-3_600_000, 961)));
+        let mut expiring = proven();
+        expiring.entry.fresh_until_ms = NOW + 100;
+        assert!(good_after(POLICY, &expiring, None, (99, 99)));
+        assert!(!good_after(POLICY, &expiring, None, (100, 100)));
+    }
+
+    proptest! {
+        #[test]
+        fn i2_no_clock_makes_an_answer_good_for_longer(
+            l1 in 0..3_000_u64,
+            beyond in 0..3_000_u64,
+            age in -2_000..8_000_i64,
+            ttl_left in -10..8_000_i64,
+            at_least in proptest::option::of(-100..100_i64),
+            passed in 0..10_000_i64,
+            clock_set_by in prop_oneof![Just(0), -20_000..20_000_i64],
+        ) {
+            let policy = Policy {
+                max_staleness: Duration::from_millis(l1 + beyond),
+                l1: Duration::from_millis(l1),
+                ..POLICY
+            };
+            let mut proven = proven();
+            proven.proven_at_ms = NOW - age;
+            proven.entry.fresh_until_ms = NOW + ttl_left;
+            let at_least = at_least.map(|later| proven.proven_at_ms + later);
+            let good = good_after(policy, &proven, at_least, (passed + clock_set_by, passed));
+
+            let may_be_good = l1 > 0
+                && passed <= policy.l1_ms()
+                && passed < ttl_left
+                && (passed + age).abs() <= policy.max_staleness_ms()
+                && at_least.is_none_or(|at_least| at_least <= proven.proven_at_ms);
+            prop_assert!(may_be_good || !good, "served too long");
+            prop_assert!(clock_set_by > 0 || good == may_be_good, "not served");
         }
     }
 }

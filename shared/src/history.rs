@@ -73,22 +73,11 @@ impl Doubt {
     }
 }
 
-/// The epoch in which the relay goes on with a Redis to which it has just connected; `None` where
-/// it has to begin a new one.
+/// The epoch in which a relay goes on with a Redis to which it has just connected. It holds the
+/// leadership, and has not yet made the event `next`.
 ///
 /// `found` is what is there now, `held` the tidemark that the Redis holds, and `last_change` the last
 /// event whose rows have left the outbox: an older tidemark has not seen what they said.
-pub fn continued(
-    recorded: Option<&Record>,
-    found: &Ground,
-    held: Option<&Tidemark>,
-    last_change: EventId,
-) -> Option<Epoch> {
-    examined(recorded, found, held, last_change).ok()
-}
-
-/// As [`continued`], for a relay that holds the leadership and has not yet made the event `next`, and
-/// with the reason.
 ///
 /// While it leads, no later event can have been made from its database. So a held tidemark that names
 /// one is of another history: the database was restored, or two databases share this Redis.
@@ -106,15 +95,6 @@ pub fn resumed(
     if later || is_fenced(held, next.term) {
         return Err(Doubt::Foreign);
     }
-    examined(recorded, found, held, last_change)
-}
-
-fn examined(
-    recorded: Option<&Record>,
-    found: &Ground,
-    held: Option<&Tidemark>,
-    last_change: EventId,
-) -> Result<Epoch, Doubt> {
     let recorded = recorded.ok_or(Doubt::First)?;
     if recorded.ground.redis != found.redis {
         return Err(Doubt::Redis);
@@ -228,44 +208,16 @@ mod tests {
         let held = tidemark(id(2, 7));
         for last_change in [id(1, 99), id(2, 7)] {
             assert_eq!(
-                continued(Some(&record()), &ground(), Some(&held), last_change),
-                Some(Epoch::new(1))
+                resumed(
+                    Some(&record()),
+                    &ground(),
+                    Some(&held),
+                    last_change,
+                    id(2, 8)
+                ),
+                Ok(Epoch::new(1))
             );
         }
-    }
-
-    #[test]
-    fn i4_every_doubt_begins_a_new_epoch() {
-        let held = tidemark(id(2, 7));
-        let goes_on = |record: Option<&Record>, found: &Ground, held: Option<&Tidemark>| {
-            continued(record, found, held, id(2, 7)).is_some()
-        };
-        assert!(goes_on(Some(&record()), &ground(), Some(&held)));
-        assert!(!goes_on(None, &ground(), Some(&held)));
-        assert!(!goes_on(Some(&record()), &ground(), None));
-        for found in [
-            Ground {
-                redis: "another".into(),
-                ..ground()
-            },
-            Ground {
-                database: "restored".into(),
-                ..ground()
-            },
-            Ground {
-                catalog: Digest::of(b"another"),
-                ..ground()
-            },
-        ] {
-            assert!(!goes_on(Some(&record()), &found, Some(&held)), "{found:?}");
-        }
-        let fell_back = tidemark(id(2, 6));
-        assert!(!goes_on(Some(&record()), &ground(), Some(&fell_back)));
-        let other_epoch = Tidemark {
-            epoch: Epoch::new(2),
-            ..held
-        };
-        assert!(!goes_on(Some(&record()), &ground(), Some(&other_epoch)));
     }
 
     #[test]
@@ -279,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn each_doubt_says_what_it_is() {
+    fn i4_every_doubt_begins_a_new_epoch_and_says_what_it_is() {
         let held = tidemark(id(2, 7));
         let doubt = |record: Option<&Record>, found: &Ground, held: Option<&Tidemark>, last| {
             resumed(record, found, held, last, id(2, 9)).unwrap_err()

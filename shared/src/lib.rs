@@ -17,6 +17,7 @@
 //! - [`purge`] is for users who know better: what to invalidate, and which entries that is.
 //! - [`outcome`] and [`problem`] are what the client is told.
 //! - [`audit`] holds cached answers against the database's.
+//! - [`breaker`] says when to stop asking a server that does not answer.
 //!
 //! Time is always a parameter, in milliseconds since the Unix epoch; randomness likewise.
 //! The same code runs natively in the origin and as WebAssembly in the edge.
@@ -24,6 +25,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod audit;
+pub mod breaker;
 pub mod catalog;
 pub mod digest;
 pub mod entry;

@@ -13,6 +13,8 @@ pub const CACHE_NAME: &str = "tidemark";
 pub enum Outcome {
     /// Served from the cache, proven fresh.
     Hit,
+    /// Served from the instance's own cache, proven fresh a moment ago.
+    L1,
     /// Nothing was cached under the key.
     Miss,
     /// A change touched what the cached answer depends on.
@@ -37,8 +39,9 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, for documentation and metrics.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Hit,
+        Self::L1,
         Self::Miss,
         Self::Changed,
         Self::Unstamped,
@@ -55,6 +58,7 @@ impl Outcome {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Hit => "hit",
+            Self::L1 => "l1",
             Self::Miss => "miss",
             Self::Changed => "changed",
             Self::Unstamped => "unstamped",
@@ -71,7 +75,7 @@ impl Outcome {
     /// The standard's reason for going forward (RFC 9211 §2.2); `None` for a hit.
     pub const fn fwd(self) -> Option<&'static str> {
         match self {
-            Self::Hit => None,
+            Self::Hit | Self::L1 => None,
             Self::Miss | Self::Changed | Self::Unstamped | Self::Epoch | Self::Corrupt => {
                 Some("miss")
             }
@@ -100,21 +104,27 @@ impl CacheStatus {
         stored: false,
         collapsed: false,
     };
+
+    /// A hit in the instance's own cache.
+    pub const L1: Self = Self {
+        outcome: Outcome::L1,
+        ..Self::HIT
+    };
 }
 
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(fwd) = self.outcome.fwd() else {
-            return write!(f, "{CACHE_NAME}; hit");
-        };
-        write!(f, "{CACHE_NAME}; fwd={fwd}")?;
+        match self.outcome.fwd() {
+            None => write!(f, "{CACHE_NAME}; hit")?,
+            Some(fwd) => write!(f, "{CACHE_NAME}; fwd={fwd}")?,
+        }
         if self.stored {
             f.write_str("; stored")?;
         }
         if self.collapsed {
             f.write_str("; collapsed")?;
         }
-        if self.outcome != Outcome::Miss {
+        if !matches!(self.outcome, Outcome::Hit | Outcome::Miss) {
             write!(f, "; detail={}", self.outcome.name())?;
         }
         Ok(())
@@ -136,6 +146,7 @@ mod tests {
             .to_string()
         };
         assert_eq!(CacheStatus::HIT.to_string(), "tidemark; hit");
+        assert_eq!(CacheStatus::L1.to_string(), "tidemark; hit; detail=l1");
         assert_eq!(
             status(Outcome::Miss, true, false),
             "tidemark; fwd=miss; stored"
@@ -159,10 +170,11 @@ mod tests {
         let names: std::collections::BTreeSet<_> =
             Outcome::ALL.iter().map(|outcome| outcome.name()).collect();
         assert_eq!(names.len(), Outcome::ALL.len());
-        assert!(
-            names
-                .iter()
-                .all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
-        );
+        assert!(names.iter().all(|name| {
+            name.starts_with(|c: char| c.is_ascii_lowercase())
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        }));
     }
 }

@@ -9,6 +9,9 @@ pub struct Policy {
     pub ttl: Duration,
     /// The promise: how far an answer may lag behind the database. Zero means never cached.
     pub max_staleness: Duration,
+    /// For how long an instance may serve an answer again without looking into Redis. At most
+    /// `max_staleness`; zero means that it looks each time.
+    pub l1: Duration,
 }
 
 impl Policy {
@@ -26,6 +29,11 @@ impl Policy {
         !self.max_staleness.is_zero()
     }
 
+    /// Whether an instance may serve an answer again without looking into Redis.
+    pub const fn has_l1(&self) -> bool {
+        !self.l1.is_zero()
+    }
+
     /// `ttl` in ms.
     pub fn ttl_ms(&self) -> i64 {
         millis(self.ttl)
@@ -34,6 +42,11 @@ impl Policy {
     /// `max_staleness` in ms.
     pub fn max_staleness_ms(&self) -> i64 {
         millis(self.max_staleness)
+    }
+
+    /// `l1` in ms.
+    pub fn l1_ms(&self) -> i64 {
+        millis(self.l1)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use crate::{
-    catalog::{Capture, Catalog, Query},
+    catalog::{Capture, Catalog, Query, Touches},
     key::EntryName,
     param::ValueError,
     scope::Scope,
@@ -138,11 +138,11 @@ impl Target {
         match self {
             Self::All => captures
                 .iter()
-                .flat_map(|(table, capture)| touched_by(table, capture))
+                .flat_map(|(table, captures)| touched_by(table, captures))
                 .collect(),
             Self::Table(table) => captures
                 .get(table.as_str())
-                .map(|capture| touched_by(table, capture))
+                .map(|captures| touched_by(table, captures))
                 .unwrap_or_default(),
             Self::Family(family) => BTreeSet::from([Touched::Family(family.clone())]),
             Self::Member { family, id } => BTreeSet::from([Touched::Member {
@@ -189,13 +189,12 @@ impl fmt::Display for Touched {
     }
 }
 
-fn touched_by(table: &str, capture: &Capture) -> BTreeSet<Touched> {
-    let families = capture.families.iter();
-    let families = families.map(|source| Touched::Family(source.family.clone()));
-    let whole = capture.whole_table;
-    families
-        .chain(whole.then(|| Touched::Table(table.to_owned())))
-        .collect()
+fn touched_by(table: &str, captures: &[Capture<'_>]) -> BTreeSet<Touched> {
+    let touched = |capture: &Capture<'_>| match &capture.touches {
+        Touches::Table => Touched::Table(table.to_owned()),
+        Touches::Family(source) => Touched::Family(source.family.clone()),
+    };
+    captures.iter().map(touched).collect()
 }
 
 fn families(catalog: &Catalog) -> BTreeSet<String> {

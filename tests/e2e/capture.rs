@@ -290,8 +290,13 @@ async fn a_statement_records_each_scope_once() {
     );
     assert_eq!(
         outbox_after("UPDATE organizations SET name = name || '!' WHERE id IN (42, 43)").await,
-        // As a whole for the profiles, which are not an organization's.
-        ["m org 42", "m org 43", "t organizations"]
+        // And the keys from which the profiles of its users are found.
+        [
+            "m org 42",
+            "m org 43",
+            "p user:{users.id} by (org_id from id) 42",
+            "p user:{users.id} by (org_id from id) 43",
+        ]
     );
     assert_eq!(
         outbox_after("UPDATE products SET price = price + 1").await,
@@ -315,10 +320,17 @@ async fn more_than_a_thousand_members_are_recorded_as_the_family() {
     const NEW: &str =
         "INSERT INTO orders (org_id, customer_id) SELECT 42, 42 FROM generate_series(1, ";
     let thousand = outbox_after(&format!("{NEW}1000)")).await;
-    // … their organization, and the table for the reports, which are nobody's.
+    // … their organization, and the key from which its reports are found.
     assert_eq!(thousand.len(), 1000 + 2);
     let more = outbox_after(&format!("{NEW}1001)")).await;
-    assert_eq!(more, ["f order", "m org 42", "t orders"]);
+    assert_eq!(
+        more,
+        [
+            "f order",
+            "m org 42",
+            "p report:{organizations.reports.id} by (id) 42"
+        ]
+    );
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 use tidemark_origin::{
-    capture::{CaptureError, Installation},
+    capture::{CaptureError, Installation, Uses},
     relay::outbox,
-    usage::Columns,
+    usage,
 };
 use tidemark_shared::catalog::Catalog;
 use tidemark_tests::stack::Database;
@@ -20,33 +20,56 @@ pub(crate) struct Captured {
     relay: PgConnection,
 }
 
-/// The columns that matter, by table: `("orders", &["total"])`.
-pub(crate) type Uses<'a> = &'a [(&'a str, &'a [&'a str])];
+/// The columns that matter to every query that reads a table: `("orders", &["total"])`.
+pub(crate) type Columns<'a> = &'a [(&'a str, &'a [&'a str])];
 
 /// Works out what a catalog needs on a database.
 pub(crate) async fn plan(
     database: &Database,
     toml: &str,
-    uses: Uses<'_>,
+    columns: Columns<'_>,
 ) -> Result<Installation, CaptureError> {
     let catalog = Catalog::parse("tidemark.toml", toml).unwrap();
-    let uses: BTreeMap<_, _> = uses
+    let used: BTreeMap<_, _> = columns
         .iter()
         .map(|(table, columns)| {
             let columns = columns.iter().map(|column| (*column).to_owned()).collect();
-            ((*table).to_owned(), Columns::Named(columns))
+            ((*table).to_owned(), usage::Columns::Named(columns))
         })
         .collect();
+    let queries = catalog.queries.keys();
+    let uses = queries.map(|query| (query.clone(), used.clone())).collect();
+    plan_for(database, &catalog, &uses).await
+}
+
+async fn plan_for(
+    database: &Database,
+    catalog: &Catalog,
+    uses: &Uses,
+) -> Result<Installation, CaptureError> {
     let mut connection = database.connect().await.unwrap();
-    Installation::plan(&mut connection, &catalog, &uses).await
+    Installation::plan(&mut connection, catalog, uses).await
 }
 
 impl Captured {
     /// Makes tables and data, installs capture, and empties the outbox.
-    pub(crate) async fn new(schema: &str, toml: &str, uses: Uses<'_>) -> Self {
+    pub(crate) async fn new(schema: &str, toml: &str, columns: Columns<'_>) -> Self {
         let database = Database::empty().await.unwrap();
         database.run(schema).await.unwrap();
-        let installation = plan(&database, toml, uses).await.unwrap();
+        let installation = plan(&database, toml, columns).await.unwrap();
+        Self::installed(database, installation).await
+    }
+
+    /// The same where queries use different columns.
+    pub(crate) async fn planned(schema: &str, toml: &str, uses: &Uses) -> Self {
+        let database = Database::empty().await.unwrap();
+        database.run(schema).await.unwrap();
+        let catalog = Catalog::parse("tidemark.toml", toml).unwrap();
+        let installation = plan_for(&database, &catalog, uses).await.unwrap();
+        Self::installed(database, installation).await
+    }
+
+    async fn installed(database: Database, installation: Installation) -> Self {
         let mut relay = database.connect().await.unwrap();
         installation.install(&mut relay).await.unwrap();
         installation.verify(&mut relay).await.unwrap();

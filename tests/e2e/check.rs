@@ -214,7 +214,7 @@ async fn tables_and_foreign_keys_are_held_against_the_database() {
         COMMAND,
         &[
             "table \"items\"",
-            "0 foreign keys lead from \"items\" to \"orders\"",
+            "there are 0 foreign keys between \"items\" and \"orders\"",
         ],
     );
     case.refused(
@@ -223,7 +223,7 @@ async fn tables_and_foreign_keys_are_held_against_the_database() {
         COMMAND,
         &[
             "table \"twice\"",
-            "2 foreign keys lead from \"twice\" to \"orgs\"",
+            "there are 2 foreign keys between \"twice\" and \"orgs\"",
         ],
     );
     case.refused(

@@ -257,3 +257,149 @@ async fn i1_a_child_that_is_written_before_its_parent() {
         ])
         .await;
 }
+
+/// Products belong to the orders whose lines refer to them, and to those orders' organizations.
+const AGAINST: &str = r#"
+    [query.order]
+    path   = "/order/{id}"
+    params = { id = "int" }
+    sql    = "order.sql"
+    shape  = "row"
+    reads  = ["lines", "products"]
+    scope  = "order:{id}"
+
+    [query.sales]
+    path   = "/org/{org}/sales"
+    params = { org = "int" }
+    sql    = "sales.sql"
+    reads  = ["products"]
+    scope  = "org:{org}"
+
+    [query.products]
+    path   = "/products"
+    sql    = "products.sql"
+    reads  = ["products"]
+
+    [table.lines]
+    scope = "order:{order_id}"
+    [table.products]
+    scope = ["order:{lines.order_id}", "org:{lines.orders.org_id}"]
+"#;
+
+const PRODUCTS: &str = "
+    CREATE TABLE products (id bigint PRIMARY KEY, name text, price int, note text);
+    CREATE TABLE orders (id bigint PRIMARY KEY, org_id int);
+    CREATE TABLE lines (
+        id bigint PRIMARY KEY, order_id bigint REFERENCES orders ON DELETE CASCADE,
+        product_id int REFERENCES products, quantity int DEFAULT 1
+    );
+    CREATE INDEX ON lines (product_id); CREATE INDEX ON lines (order_id);
+    INSERT INTO products SELECT n FROM generate_series(1, 4) AS n;
+    INSERT INTO orders SELECT n, n + 10 FROM generate_series(1, 3) AS n;
+    INSERT INTO lines VALUES (1, 1, 1), (2, 2, 1), (3, 2, 2), (4, 3, 3);
+";
+
+const SHOWN: &[(&str, &[&str])] = &[("products", &["name"]), ("lines", &["quantity"])];
+
+#[tokio::test]
+async fn a_foreign_key_is_followed_to_the_rows_that_refer() {
+    let mut captured = Captured::new(PRODUCTS, AGAINST, SHOWN).await;
+    captured
+        .each_records(&[
+            (
+                "UPDATE products SET name = 'x' WHERE id = 1",
+                &["order:1", "order:2", "org:11", "org:12", "products"],
+            ),
+            (
+                "UPDATE products SET name = 'x' WHERE id > 1",
+                &["order:2", "order:3", "org:12", "org:13", "products"],
+            ),
+            ("UPDATE products SET note = 'x'", &[]),
+            // Nobody's.
+            ("UPDATE products SET name = 'y' WHERE id = 4", &["products"]),
+            ("INSERT INTO products VALUES (5)", &["products"]),
+            // Beyond what refers: no row can have such a value.
+            ("INSERT INTO products VALUES (5000000000)", &["products"]),
+            ("DELETE FROM products WHERE id >= 5", &["products"]),
+            // What leads there records its own moves.
+            ("INSERT INTO lines VALUES (5, 3, 4)", &["order:3", "org:13"]),
+            (
+                "UPDATE lines SET product_id = 2 WHERE id = 5",
+                &["order:3", "org:13"],
+            ),
+            (
+                "UPDATE lines SET order_id = 1 WHERE id = 5",
+                &["order:1", "order:3", "org:11", "org:13"],
+            ),
+            // The quantity is shown in orders, and only in orders.
+            ("UPDATE lines SET quantity = 2 WHERE id = 5", &["order:1"]),
+            (
+                "UPDATE orders SET org_id = 20 WHERE id = 1",
+                &["org:11", "org:20"],
+            ),
+            (
+                "UPDATE products SET name = 'z' WHERE id = 2",
+                &["order:1", "order:2", "org:12", "org:20", "products"],
+            ),
+            ("DELETE FROM orders WHERE id = 1", &["order:1", "org:20"]),
+            ("TRUNCATE lines", &["order:*", "org:*"]),
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn members_that_are_too_many_are_recorded_as_the_family() {
+    let schema = format!(
+        "{PRODUCTS} INSERT INTO orders SELECT n, n % 7 FROM generate_series(1001, 2001) AS n;
+         INSERT INTO lines SELECT n, n, 4 FROM generate_series(1001, 2001) AS n"
+    );
+    let mut captured = Captured::new(&schema, AGAINST, SHOWN).await;
+    let few: Vec<_> = (0..7).map(|org| format!("org:{org}")).collect();
+    let with = |first: &str| {
+        let mut scopes = vec![first.to_owned()];
+        scopes.extend(few.clone());
+        scopes.push("products".to_owned());
+        scopes
+    };
+    // 1 001 orders, but of 7 organizations.
+    assert_eq!(
+        captured
+            .records("UPDATE products SET name = 'x' WHERE id = 4")
+            .await,
+        with("order:*")
+    );
+    // One order less is named.
+    captured.records("DELETE FROM orders WHERE id = 2001").await;
+    let scopes = captured
+        .records("UPDATE products SET name = 'y' WHERE id = 4")
+        .await;
+    assert_eq!(scopes.len(), 1_000 + 7 + 1);
+    // More lines than are looked at.
+    captured
+        .records("INSERT INTO lines SELECT n, 1001, 4 FROM generate_series(10001, 20001) AS n")
+        .await;
+    assert_eq!(
+        captured
+            .records("UPDATE products SET name = 'z' WHERE id = 4")
+            .await,
+        ["order:*", "org:*", "products"]
+    );
+}
+
+/// A change of a product and of what refers to it, in transactions that don't see each other.
+#[tokio::test]
+async fn i1_a_row_that_comes_to_refer_under_an_open_writer() {
+    let mut captured = Captured::new(PRODUCTS, AGAINST, SHOWN).await;
+    let mut product = captured.database.connect().await.unwrap();
+    execute(
+        &mut product,
+        "BEGIN; UPDATE products SET name = 'x' WHERE id = 4",
+    )
+    .await;
+    assert_eq!(
+        captured.records("INSERT INTO lines VALUES (9, 3, 4)").await,
+        ["order:3", "org:13"]
+    );
+    execute(&mut product, "COMMIT").await;
+    assert_eq!(captured.take().await, ["order:3", "org:13", "products"]);
+}

@@ -1,15 +1,9 @@
 //! The origin or PostgreSQL is gone: what is proven is served as long as it is proven, and not longer.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use rustix::process::Signal;
 use tidemark_tests::{stack::Stack, wait};
 
-use crate::support::{HIT, assert_problem, dashboard, orders, read_until};
-
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    i64::try_from(now.as_millis()).unwrap()
-}
+use crate::support::{HIT, assert_problem, dashboard, now_ms, orders, read_until};
 
 #[tokio::test]
 async fn i2_without_a_relay_hits_end_within_the_promise() {
@@ -34,7 +28,8 @@ async fn i2_without_a_relay_hits_end_within_the_promise() {
         |answer| answer.cache_status() != HIT,
     )
     .await;
-    assert_problem(&last, 502, "bad-gateway");
+    assert_problem(&last, 503, "unavailable");
+    assert_eq!(last.header("retry-after"), "1", "{last:?}");
     assert!(last.cache_status().contains("detail=unproven"), "{last:?}");
 
     stack.start_origin().await;
@@ -43,12 +38,14 @@ async fn i2_without_a_relay_hits_end_within_the_promise() {
 }
 
 #[tokio::test]
-async fn a_dead_origin_is_502_and_nothing_is_stored() {
+async fn a_dead_origin_is_503_and_nothing_is_stored() {
     let mut stack = Stack::start().await;
     stack.origin.process().kill();
     let answer = stack.read(&dashboard(42)).await;
-    assert_problem(&answer, 502, "bad-gateway");
-    assert_problem(&stack.read("/inventory/7").await, 502, "bad-gateway");
+    for answer in [&answer, &stack.read("/inventory/7").await] {
+        assert_problem(answer, 503, "unavailable");
+        assert_eq!(answer.header("retry-after"), "1", "{answer:?}");
+    }
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     assert!(!text.contains("127.0.0.1"), "{text}");
     assert!(
@@ -61,6 +58,21 @@ async fn a_dead_origin_is_502_and_nothing_is_stored() {
     stack.start_origin().await;
     assert_eq!(stack.read(&dashboard(42)).await.status, 200);
     stack.hit(&dashboard(42)).await;
+}
+
+#[tokio::test]
+async fn an_origin_that_does_not_answer_in_time_is_504() {
+    let mut stack = Stack::with().edge("origin_deadline_ms", 300).start().await;
+    assert_eq!(stack.hit(&dashboard(42)).await.status, 200);
+    stack.origin.process().signal(Signal::STOP);
+    let answer = stack.read("/inventory/7").await;
+    assert_problem(&answer, 504, "timeout");
+    assert_eq!(answer.header("retry-after"), "1", "{answer:?}");
+    stack.origin.process().signal(Signal::CONT);
+    read_until(&stack, "/inventory/7", "an answer again", |answer| {
+        answer.status == 200
+    })
+    .await;
 }
 
 #[tokio::test]

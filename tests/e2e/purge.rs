@@ -36,10 +36,14 @@ async fn what_is_named_is_invalidated_and_nothing_else() {
         ("org:*", "org:*", [true, true, false]),
         (
             "orders",
-            "orders, order:*, org:*, user:*",
+            "order:*, org:*, report:*, user:*",
             [true, true, false],
         ),
-        ("products", "products", [true, true, true]),
+        (
+            "products",
+            "products, order:*, org:*, report:*",
+            [true, true, true],
+        ),
     ] {
         for page in &pages {
             stack.hit(page).await;

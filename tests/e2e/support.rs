@@ -3,6 +3,7 @@
 use std::{
     path::Path,
     process::{Command, Output},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
@@ -31,6 +32,12 @@ pub(crate) fn dashboard(org: i64) -> String {
 /// An order that counts in [`QUARTER`].
 pub(crate) fn order() -> Value {
     json!({"customer": 42, "date": "2025-03-31", "items": [{"product": 7, "quantity": 2}]})
+}
+
+/// The time, in ms since the Unix epoch.
+pub(crate) fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_millis()).unwrap()
 }
 
 /// How many orders a dashboard counts.

@@ -1,6 +1,8 @@
 //! An update that changes nothing that a query uses records nothing, and no other one is missed.
 
-use tidemark_origin::capture::CaptureError;
+use std::collections::BTreeMap;
+
+use tidemark_origin::{capture::CaptureError, usage::Columns};
 
 use crate::captured::{Captured, plan};
 
@@ -162,6 +164,69 @@ async fn as_a_whole_table_as_well() {
             ("UPDATE items SET price = 3 WHERE id = 1", &["items"]),
             ("UPDATE items SET price = 3", &["items"]),
             ("UPDATE items SET price = 3", &[]),
+        ])
+        .await;
+}
+
+/// What depends on a row in one way is invalidated by the columns that matter there, and by no others.
+#[tokio::test]
+async fn each_scope_is_recorded_for_its_own_columns() {
+    const BOTH: &str = r#"
+        [query.items]
+        path   = "/org/{org}/items"
+        params = { org = "int" }
+        sql    = "items.sql"
+        reads  = ["items"]
+        scope  = "org:{org}"
+        [query.prices]
+        path   = "/prices"
+        sql    = "prices.sql"
+        reads  = ["items"]
+        [query.facts]
+        path   = "/item/{id}/facts"
+        params = { id = "int" }
+        sql    = "facts.sql"
+        reads  = ["items"]
+        scope  = "item:{id}"
+
+        [table.items]
+        scope = ["org:{org_id}", "item:{id}"]
+    "#;
+    let columns: &[(&str, &[&str])] = &[
+        ("items", &["name"]),
+        ("prices", &["price"]),
+        ("facts", &["facts", "price"]),
+    ];
+    let uses = columns.iter().map(|(query, columns)| {
+        let columns = columns.iter().map(|column| (*column).to_owned()).collect();
+        let of_items = ("items".to_owned(), Columns::Named(columns));
+        ((*query).to_owned(), BTreeMap::from([of_items]))
+    });
+    let mut captured = Captured::planned(ITEMS, BOTH, &uses.collect()).await;
+    captured
+        .each_records(&[
+            ("UPDATE items SET note = 'x' WHERE id = 1", &[]),
+            ("UPDATE items SET note = 'y'", &[]),
+            ("UPDATE items SET name = 'b' WHERE id = 1", &["org:1"]),
+            ("UPDATE items SET name = 'c' WHERE id < 3", &["org:1", "org:2"]),
+            ("UPDATE items SET price = 7 WHERE id = 1", &["item:1", "items"]),
+            (
+                "UPDATE items SET price = 7 WHERE id < 3",
+                &["item:2", "items"],
+            ),
+            ("UPDATE items SET facts = '1' WHERE id = 4", &["item:4"]),
+            (
+                "UPDATE items SET name = CASE id WHEN 1 THEN 'd' ELSE name END, facts = '{}' WHERE id < 3",
+                &["item:1", "item:2", "org:1"],
+            ),
+            ("UPDATE items SET org_id = 9 WHERE id = 1", &["org:1", "org:9"]),
+            // Which row is which can't be told: all of them count, for everything.
+            (
+                "UPDATE items SET id = id + 100 WHERE id IN (3, 4)",
+                &["item:103", "item:104", "item:3", "item:4", "items", "org:3", "org:4"],
+            ),
+            ("DELETE FROM items WHERE id = 2", &["item:2", "items", "org:2"]),
+            ("TRUNCATE items", &["item:*", "items", "org:*"]),
         ])
         .await;
 }

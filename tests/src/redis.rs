@@ -49,7 +49,7 @@ pub struct RedisConfig {
     /// The file by which a later run finds it, should it be left behind.
     pub lease: Option<PathBuf>,
     /// Settings beyond those of `ops/redis.conf`.
-    pub settings: Vec<(&'static str, &'static str)>,
+    pub settings: Vec<(&'static str, String)>,
 }
 
 impl RedisConfig {
@@ -84,6 +84,18 @@ pub struct Snapshot {
     path: PathBuf,
 }
 
+impl Snapshot {
+    /// Puts it into the folder of a server that is to begin with it.
+    ///
+    /// # Errors
+    /// The folder can't be written.
+    pub fn copy_to(&self, folder: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(folder)?;
+        fs::copy(&self.path, folder.join(DUMP))?;
+        Ok(())
+    }
+}
+
 impl Redis {
     /// Starts it.
     ///
@@ -99,7 +111,7 @@ impl Redis {
             .args(["--port", &config.port.to_string(), "--dir"])
             .arg(&config.folder);
         for (name, value) in &config.settings {
-            command.args([&format!("--{name}"), *value]);
+            command.args([&format!("--{name}"), value]);
         }
         if let Some(password) = &config.password {
             command.args(["--requirepass", password]);
@@ -199,10 +211,9 @@ impl Redis {
     /// It does not start.
     pub async fn crash_back_to(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
         self.process.kill();
-        let dump = self.config.folder.join(DUMP);
-        fs::copy(&snapshot.path, &dump)?;
+        snapshot.copy_to(&self.config.folder)?;
         *self = Self::start(self.config.clone()).await?;
-        fs::remove_file(&dump)?;
+        fs::remove_file(self.config.folder.join(DUMP))?;
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -379,17 +380,45 @@ impl Stack {
         }
     }
 
+    /// Starts one more Redis that begins by loading what the first one holds, and takes so long for
+    /// each key of it; `name` is that of its folder.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn loading_redis(&self, name: &str, for_each_key: Duration) -> Redis {
+        let mut config = RedisConfig::new(&self._folder.path().join(name));
+        config.password = Some(REDIS_PASSWORD.to_owned());
+        config.settings = vec![
+            ("key-load-delay", for_each_key.as_micros().to_string()),
+            // So that it answers meanwhile, if only to say that it is loading.
+            ("loading-process-events-interval-bytes", "1024".to_owned()),
+        ];
+        let started = async {
+            self.redis.save().await?.copy_to(&config.folder)?;
+            Redis::start(config).await
+        };
+        match started.await {
+            Ok(redis) => redis,
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+
     /// Starts one more edge, on another Redis.
     ///
     /// # Panics
     /// It does not start.
     pub async fn another_edge(&self, redis: &Redis) -> Server {
+        self.edge_with("redis_url", redis.url()).await
+    }
+
+    /// Starts one more edge, with another value of one variable.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn edge_with(&self, name: &'static str, value: impl ToString) -> Server {
         let mut config = self.edge_config.clone();
-        for (name, value) in &mut config.variables {
-            if *name == "redis_url" {
-                *value = redis.url();
-            }
-        }
+        config.variables.retain(|(known, _)| *known != name);
+        config.variables.push((name, value.to_string()));
         config.log = self._folder.path().join("another-edge.log");
         match start_edge(&config).await {
             Ok(edge) => edge,

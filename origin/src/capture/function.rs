@@ -5,6 +5,8 @@
 //! `NOTIFY`: its lock at commit serialises all writers. And they set no `search_path`, which costs
 //! as much as an outbox row: instead, everything in them is named with its schema, operators too.
 
+use std::collections::BTreeSet;
+
 use super::{
     name::{dollar_quoted, literal, quoted_part},
     path::Mark,
@@ -13,7 +15,7 @@ use super::{
 
 /// A statement that touches more members of a family, or more keys of a path, than this records
 /// the family as a whole.
-const FOLD_AT: u32 = 1_000;
+pub(super) const FOLD_AT: u32 = 1_000;
 
 /// How an outbox row begins.
 const INTO_OUTBOX: &str = "INSERT INTO tidemark.outbox (kind, name, members)";
@@ -23,10 +25,17 @@ const INTO_OUTBOX: &str = "INSERT INTO tidemark.outbox (kind, name, members)";
 pub(super) struct Target<'a> {
     /// The table, as the catalog names it.
     pub(super) table: &'a str,
-    /// Whether a query depends on the table as a whole.
-    pub(super) whole_table: bool,
-    /// What else it records, one for each family.
-    pub(super) marks: Vec<Mark>,
+    /// One outbox row for each, at most.
+    pub(super) records: Vec<Record>,
+    /// What tells which old row became which new one. A row whose key changes counts, on both
+    /// sides.
+    pub(super) key: Vec<KeyColumn>,
+}
+
+/// One thing that changed rows record.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) mark: Mark,
     /// Which updates count.
     pub(super) updates: Updates,
 }
@@ -40,12 +49,7 @@ pub(super) enum Updates {
     Each,
     /// Those where the image of one of these columns is another one. Images, since what is equal
     /// need not look the same: 1.0 and 1.00, or 'a' and 'A' under a collation that ignores case.
-    Changed {
-        /// What tells which old row became which new one. A row whose key changes counts, on both
-        /// sides.
-        key: Vec<KeyColumn>,
-        columns: Vec<String>,
-    },
+    Changed(BTreeSet<String>),
 }
 
 /// What a trigger is called for.
@@ -71,26 +75,17 @@ impl Operation {
     }
 }
 
+/// A mark in one function: on the rows of which condition it stands, if not on all of them.
+struct Marked<'a> {
+    mark: &'a Mark,
+    condition: Option<usize>,
+}
+
 impl Target<'_> {
-    /// The body of the function that an operation's triggers call.
-    pub(super) fn body(&self, operation: Operation) -> String {
-        let record = match (operation, &self.updates) {
-            (Operation::Truncate, _) | (Operation::Update, Updates::Ignored) => {
-                return format!("BEGIN\n  {};\n  RETURN NULL;\nEND\n", self.everything());
-            }
-            (Operation::Insert, _) => self.record("new_rows"),
-            (Operation::Delete, _) => self.record("old_rows"),
-            (Operation::Update, Updates::Each) => self.record_both_sides(None),
-            (Operation::Update, Updates::Changed { key, columns }) => {
-                self.record_both_sides(Some((key, columns)))
-            }
-        };
-        let variables = if self.marks.is_empty() {
-            ""
-        } else {
-            "DECLARE\n  rows_before pg_catalog.int8;\n  rows_after pg_catalog.int8;\n  differs pg_catalog.bool;\n"
-        };
-        format!("{variables}BEGIN\n{record}  RETURN NULL;\nEND\n")
+    /// Whether an operation records anything.
+    pub(super) fn records_any(&self, operation: Operation) -> bool {
+        let ignored = |record: &Record| record.updates == Updates::Ignored;
+        operation != Operation::Update || !self.records.iter().all(ignored)
     }
 
     /// The whole function.
@@ -104,168 +99,264 @@ REVOKE ALL ON FUNCTION {name}() FROM PUBLIC;
         )
     }
 
+    /// The body of the function that an operation's triggers call.
+    fn body(&self, operation: Operation) -> String {
+        match operation {
+            Operation::Insert => self.record("new_rows"),
+            Operation::Delete => self.record("old_rows"),
+            Operation::Update => self.record_both_sides(),
+            Operation::Truncate => {
+                format!("BEGIN\n  {};\n  RETURN NULL;\nEND\n", self.everything())
+            }
+        }
+    }
+
     /// Records every scope that the table could touch.
     fn everything(&self) -> String {
-        let whole = self.whole_table.then(|| self.whole_row());
-        let families = self.marks.iter().map(|mark| {
-            format!(
-                "('f'::pg_catalog.\"char\", {}, '{{}}'::pg_catalog.text[])",
-                literal(mark.family())
-            )
-        });
-        let rows: Vec<_> = whole.into_iter().chain(families).collect();
+        let rows = self
+            .records
+            .iter()
+            .map(|record| match record.mark.family() {
+                None => self.whole_row("'{}'::pg_catalog.text[]"),
+                Some(family) => format!(
+                    "('f'::pg_catalog.\"char\", {}, '{{}}'::pg_catalog.text[])",
+                    literal(family)
+                ),
+            });
+        // Two marks may be of one family.
+        let rows: BTreeSet<_> = rows.collect();
+        let rows: Vec<_> = rows.into_iter().collect();
         format!("{INTO_OUTBOX} VALUES {}", rows.join(", "))
     }
 
-    fn whole_row(&self) -> String {
+    fn whole_row(&self, members: &str) -> String {
         format!(
-            "('t'::pg_catalog.\"char\", {}::pg_catalog.text, '{{}}'::pg_catalog.text[])",
+            "('t'::pg_catalog.\"char\", {}::pg_catalog.text, {members})",
             literal(self.table)
         )
     }
 
     /// For inserts and deletes, which have one transition table.
     fn record(&self, rows: &str) -> String {
-        if self.marks.is_empty() {
+        let marks: Vec<_> = self
+            .records
+            .iter()
+            .map(|Record { mark, .. }| Marked {
+                mark,
+                condition: None,
+            })
+            .collect();
+        let columns = columns_of(&marks);
+        if columns.is_empty() {
             return format!(
-                "  IF EXISTS (SELECT FROM {rows}) THEN\n    {};\n  END IF;\n",
+                "BEGIN\n  IF EXISTS (SELECT FROM {rows}) THEN\n    {};\n  END IF;\n  RETURN NULL;\nEND\n",
                 self.everything()
             );
         }
-        let columns = self.mark_columns();
         let touched = format!(
             "NOT MATERIALIZED (SELECT {} FROM {rows} AS r)",
             side("r", &columns)
         );
         format!(
-            "  SELECT pg_catalog.count(*) INTO rows_after FROM (SELECT FROM {rows} LIMIT 2) AS few;
+            "DECLARE
+  rows_after pg_catalog.int8;
+BEGIN
+  SELECT pg_catalog.count(*) INTO rows_after FROM (SELECT FROM {rows} LIMIT 2) AS few;
   IF rows_after OPERATOR(pg_catalog.=) 1 THEN
     {one};
   ELSIF rows_after OPERATOR(pg_catalog.>) 1 THEN
     {many};
   END IF;
+  RETURN NULL;
+END
 ",
-            one = self.record_one(&format!("{rows} AS r"), &["r"]),
-            many = self.record_many(&columns, &touched, false),
+            one = self.record_one(&marks, &format!("{rows} AS r"), &["r"]),
+            many = self.record_many(&marks, &names("c", columns.len()), &columns, &touched),
         )
     }
 
     /// For updates, whose transition tables have the rows before and after.
-    fn record_both_sides(&self, changed: Option<(&Vec<KeyColumn>, &Vec<String>)>) -> String {
-        let pairs =
-            changed.map(|(key, used)| (paired(key), differs(key, used), differs(&[], used)));
-        if self.marks.is_empty() {
-            let touched = match &pairs {
+    fn record_both_sides(&self) -> String {
+        // What is the same for several marks is asked once.
+        let mut conditions: Vec<&BTreeSet<String>> = Vec::new();
+        let mut marks = Vec::with_capacity(self.records.len());
+        for Record { mark, updates } in &self.records {
+            let condition = match updates {
+                Updates::Ignored => continue,
+                Updates::Each => None,
+                Updates::Changed(used) => {
+                    let known = conditions.iter().position(|known| *known == used);
+                    Some(known.unwrap_or_else(|| {
+                        conditions.push(used);
+                        conditions.len() - 1
+                    }))
+                }
+            };
+            marks.push(Marked { mark, condition });
+        }
+        let conditional = marks.iter().all(|marked| marked.condition.is_some());
+        let columns = columns_of(&marks);
+        let paired = paired(&self.key);
+        if columns.is_empty() {
+            let touched = match conditions.first() {
                 None => "new_rows".to_owned(),
-                Some((paired, differs, _)) => format!("{paired} WHERE {differs}"),
+                Some(used) => format!("{paired} WHERE {}", differs(&self.key, used)),
             };
             return format!(
-                "  IF EXISTS (SELECT FROM {touched}) THEN\n    {};\n  END IF;\n",
-                self.everything()
+                "BEGIN\n  IF EXISTS (SELECT FROM {touched}) THEN\n    {INTO_OUTBOX} VALUES {};\n  END IF;\n  RETURN NULL;\nEND\n",
+                self.whole_row("'{}'::pg_catalog.text[]")
             );
         }
-        let columns = self.mark_columns();
-        let touched = match &pairs {
-            None => format!(
+        let touched = if conditions.is_empty() {
+            format!(
                 "NOT MATERIALIZED (SELECT {} FROM old_rows AS o UNION ALL SELECT {} FROM new_rows AS n)",
                 side("o", &columns),
                 side("n", &columns)
-            ),
-            Some((paired, differs, _)) => format!(
-                "MATERIALIZED (SELECT s.* FROM {paired}
-      CROSS JOIN LATERAL (VALUES ({}), ({})) AS s WHERE {differs})",
-                side("o", &columns),
-                side("n", &columns)
-            ),
+            )
+        } else {
+            let counts = if conditional {
+                let any = names("d.d", conditions.len());
+                format!(" WHERE {}", any.join(" OR "))
+            } else {
+                String::new()
+            };
+            format!(
+                "MATERIALIZED (SELECT s.*, d.* FROM {paired}
+      CROSS JOIN LATERAL (VALUES ({before}), ({after})) AS s
+      CROSS JOIN LATERAL (SELECT {differ}) AS d ({conditions}){counts})",
+                before = side("o", &columns),
+                after = side("n", &columns),
+                differ = join(&conditions, ", ", |used| differs(&self.key, used)),
+                conditions = names("d", conditions.len()).join(", "),
+            )
         };
+        let touched_columns = [names("c", columns.len()), names("d", conditions.len())].concat();
+
         // Whether a single row differs is asked before anything is written: that is all that an
         // update of columns that don't matter costs.
-        let differs = pairs.as_ref().map_or("true".to_owned(), |(.., differs)| {
+        let variables = names("differs_", conditions.len());
+        let declared = join(&variables, "", |name| {
+            format!("\n  {name} pg_catalog.bool;")
+        });
+        let into = join(&variables, "", |name| format!(", {name}"));
+        let asked = join(&conditions, "", |used| {
             format!(
-                "(SELECT {differs} FROM (SELECT * FROM old_rows LIMIT 1) AS o
-            CROSS JOIN (SELECT * FROM new_rows LIMIT 1) AS n)"
+                ",
+         (SELECT {} FROM (SELECT * FROM old_rows LIMIT 1) AS o
+            CROSS JOIN (SELECT * FROM new_rows LIMIT 1) AS n)",
+                differs(&[], used)
             )
         });
+        let any = if conditional {
+            variables.join(" OR ")
+        } else {
+            "true".to_owned()
+        };
         format!(
-            "  SELECT (SELECT pg_catalog.count(*) FROM (SELECT FROM old_rows LIMIT 2) AS few),
-         (SELECT pg_catalog.count(*) FROM (SELECT FROM new_rows LIMIT 2) AS few),
-         {differs}
-    INTO rows_before, rows_after, differs;
+            "DECLARE
+  rows_before pg_catalog.int8;
+  rows_after pg_catalog.int8;{declared}
+BEGIN
+  SELECT (SELECT pg_catalog.count(*) FROM (SELECT FROM old_rows LIMIT 2) AS few),
+         (SELECT pg_catalog.count(*) FROM (SELECT FROM new_rows LIMIT 2) AS few){asked}
+    INTO rows_before, rows_after{into};
   IF rows_before OPERATOR(pg_catalog.=) 1 AND rows_after OPERATOR(pg_catalog.=) 1 THEN
-    IF differs THEN
+    IF {any} THEN
       {one};
     END IF;
   ELSIF rows_before OPERATOR(pg_catalog.>) 0 OR rows_after OPERATOR(pg_catalog.>) 0 THEN
     {many};
   END IF;
+  RETURN NULL;
+END
 ",
-            one = self.record_one("old_rows AS o CROSS JOIN new_rows AS n", &["o", "n"]),
-            many = self.record_many(&columns, &touched, pairs.is_some()),
+            one = self.record_one(
+                &marks,
+                "old_rows AS o CROSS JOIN new_rows AS n",
+                &["o", "n"]
+            ),
+            many = self.record_many(&marks, &touched_columns, &columns, &touched),
         )
     }
 
     /// Records what one row touches: `sides` are its names in `from`.
-    fn record_one(&self, from: &str, sides: &[&str]) -> String {
-        let mut rows: Vec<_> = self
-            .whole_table
-            .then(|| self.whole_row())
-            .into_iter()
-            .collect();
-        for mark in &self.marks {
+    fn record_one(&self, marks: &[Marked<'_>], from: &str, sides: &[&str]) -> String {
+        let several = marks
+            .iter()
+            .any(|marked| marked.condition != marks[0].condition);
+        let rows = join(marks, ",\n        ", |Marked { mark, condition }| {
             // All columns of a key are there, or it refers to nothing.
             let there = join(sides, " OR ", |side| {
                 join(mark.columns(), " AND ", |column| {
                     format!("{side}.{} IS NOT NULL", quoted_part(column))
                 })
             });
-            let values = |column: &String| {
-                let values = join(sides, ", ", |side| {
+            let value = |side: &&str| {
+                let values = join(mark.columns(), ", ", |column| {
                     format!("{side}.{}::pg_catalog.text", quoted_part(column))
                 });
-                format!("ARRAY[{values}]")
-            };
-            let (kind, name, values) = match mark {
-                Mark::Member { family, column } => ("m", family, values(column)),
-                Mark::Key { path, columns, .. } => {
-                    ("p", path, format!("ARRAY[{}]", join(columns, ", ", values)))
+                match mark {
+                    Mark::Key { .. } => format!("ARRAY[{values}]"),
+                    Mark::Member { .. } | Mark::Table => values,
                 }
             };
-            rows.push(format!(
-                "('{kind}'::pg_catalog.\"char\", {}, CASE WHEN {there} THEN {values} END)",
-                literal(name)
-            ));
-        }
+            let counts = condition.filter(|_| several);
+            let counts = counts.map(|number| format!("differs_{number}"));
+            let members = |condition: Option<String>, members: String| match condition {
+                None => members,
+                Some(condition) => format!("CASE WHEN {condition} THEN {members} END"),
+            };
+            match mark {
+                Mark::Table => {
+                    self.whole_row(&members(counts, "'{}'::pg_catalog.text[]".to_owned()))
+                }
+                Mark::Member { family: name, .. } | Mark::Key { path: name, .. } => {
+                    let condition = match counts {
+                        None => there,
+                        Some(counts) => format!("{counts} AND ({there})"),
+                    };
+                    let values = format!("ARRAY[{}]", join(sides, ", ", value));
+                    format!(
+                        "('{}'::pg_catalog.\"char\", {}, {})",
+                        kind(mark),
+                        literal(name),
+                        members(Some(condition), values)
+                    )
+                }
+            }
+        });
         format!(
             "{INTO_OUTBOX}
       SELECT s.kind, s.name, s.members FROM {from} CROSS JOIN LATERAL (VALUES
-        {}
-      ) AS s (kind, name, members) WHERE s.members IS NOT NULL",
-            rows.join(",\n        ")
+        {rows}
+      ) AS s (kind, name, members) WHERE s.members IS NOT NULL"
         )
     }
 
-    /// Records what the rows in `touched` touch; they have these columns, as `c0`, `c1` …
-    fn record_many(&self, columns: &[&String], touched: &str, may_be_none: bool) -> String {
-        let mut parts = Vec::new();
-        if self.whole_table {
-            let only_if = if may_be_none {
-                " WHERE EXISTS (SELECT FROM touched)"
-            } else {
-                ""
-            };
-            parts.push(format!(
-                "SELECT 't'::pg_catalog.\"char\", {}::pg_catalog.text, '{{}}'::pg_catalog.text[]{only_if}",
-                literal(self.table)
-            ));
-        }
-        for mark in &self.marks {
-            let names: Vec<_> = (0..columns.len())
-                .filter(|index| mark.columns().contains(columns[*index]))
-                .collect();
+    /// Records what the rows in `touched` touch. They have these columns, as `c0`, `c1` …, and for
+    /// each condition whether they meet it, as `d0`, `d1` …
+    fn record_many(
+        &self,
+        marks: &[Marked<'_>],
+        names: &[String],
+        columns: &[&String],
+        touched: &str,
+    ) -> String {
+        let parts = join(marks, "\n      UNION ALL ", |Marked { mark, condition }| {
+            let counts = condition.map(|number| format!("t.d{number}"));
             // In the key's own order.
             let place = |column: &String| {
-                let place = names.iter().find(|index| columns[**index] == column);
-                place.map_or_else(String::new, |index| format!("c{index}"))
+                let place = columns.iter().position(|known| *known == column);
+                place.map_or_else(String::new, |place| format!("c{place}"))
+            };
+            let Some(family) = mark.family() else {
+                let only_if = counts.map_or_else(String::new, |counts| {
+                    format!(" WHERE EXISTS (SELECT FROM touched AS t WHERE {counts})")
+                });
+                return format!(
+                    "SELECT 't'::pg_catalog.\"char\", {}::pg_catalog.text, '{{}}'::pg_catalog.text[]{only_if}",
+                    literal(self.table)
+                );
             };
             let values = join(mark.columns(), ", ", |column| {
                 format!("t.{}", place(column))
@@ -273,51 +364,57 @@ REVOKE ALL ON FUNCTION {name}() FROM PUBLIC;
             let there = join(mark.columns(), " AND ", |column| {
                 format!("t.{} IS NOT NULL", place(column))
             });
-            let gathered = |column: &String| {
-                format!("pg_catalog.array_agg(d.{}::pg_catalog.text)", place(column))
-            };
+            let counts = counts.map_or_else(String::new, |counts| format!("{counts} AND "));
+            let value = join(mark.columns(), ", ", |column| {
+                format!("d.{}::pg_catalog.text", place(column))
+            });
             let folds = format!("pg_catalog.count(*) OPERATOR(pg_catalog.>) {FOLD_AT}");
-            let family = format!("{}::pg_catalog.text", literal(mark.family()));
-            let (kind, name, gathered) = match mark {
-                Mark::Member { column, .. } => ("m", family, gathered(column)),
-                Mark::Key { path, columns, .. } => (
-                    "p",
+            let family = format!("{}::pg_catalog.text", literal(family));
+            let (name, value) = match mark {
+                Mark::Key { path, .. } => (
                     format!("CASE WHEN {folds} THEN {family} ELSE {} END", literal(path)),
-                    format!("ARRAY[{}]", join(columns, ", ", gathered)),
+                    format!("ARRAY[{value}]"),
                 ),
+                Mark::Member { .. } | Mark::Table => (family, value),
             };
             // LIMIT bounds the result: one more than FOLD_AT is enough to know.
-            parts.push(format!(
+            format!(
                 "SELECT CASE WHEN {folds} THEN 'f'::pg_catalog.\"char\" ELSE '{kind}' END,
         {name},
-        CASE WHEN {folds} THEN '{{}}'::pg_catalog.text[] ELSE {gathered} END
-        FROM (SELECT DISTINCT {values} FROM touched AS t WHERE {there} LIMIT {limit}) AS d
+        CASE WHEN {folds} THEN '{{}}'::pg_catalog.text[] ELSE pg_catalog.array_agg({value}) END
+        FROM (SELECT DISTINCT {values} FROM touched AS t WHERE {counts}{there} LIMIT {limit}) AS d
         HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0",
+                kind = kind(mark),
                 limit = FOLD_AT + 1,
-            ));
-        }
-        let names: Vec<_> = (0..columns.len())
-            .map(|index| format!("c{index}"))
-            .collect();
+            )
+        });
         format!(
             "WITH touched ({}) AS {touched}
     {INTO_OUTBOX}
-      {}",
-            names.join(", "),
-            parts.join("\n      UNION ALL ")
+      {parts}",
+            names.join(", ")
         )
     }
+}
 
-    /// The columns of all marks, each once.
-    fn mark_columns(&self) -> Vec<&String> {
-        let mut columns = Vec::new();
-        for column in self.marks.iter().flat_map(Mark::columns) {
-            if !columns.contains(&column) {
-                columns.push(column);
-            }
-        }
-        columns
+/// The kind of outbox row that a mark makes.
+const fn kind(mark: &Mark) -> char {
+    match mark {
+        Mark::Table => 't',
+        Mark::Member { .. } => 'm',
+        Mark::Key { .. } => 'p',
     }
+}
+
+/// The columns of all marks, each once.
+fn columns_of<'a>(marks: &[Marked<'a>]) -> Vec<&'a String> {
+    let mut columns = Vec::new();
+    for column in marks.iter().flat_map(|marked| marked.mark.columns()) {
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+    }
+    columns
 }
 
 /// Old and new rows, each with the one that has its key on the other side.
@@ -330,7 +427,7 @@ fn paired(key: &[KeyColumn]) -> String {
 }
 
 /// Whether a pair is without its other side, or the sides look different.
-fn differs(key: &[KeyColumn], used: &[String]) -> String {
+fn differs(key: &[KeyColumn], used: &BTreeSet<String>) -> String {
     let mut alone = String::new();
     if let Some(KeyColumn { name, .. }) = key.first() {
         let name = quoted_part(name);
@@ -355,6 +452,21 @@ fn side(alias: &str, columns: &[&String]) -> String {
     })
 }
 
-fn join<T>(items: &[T], separator: &str, item: impl Fn(&T) -> String) -> String {
-    items.iter().map(item).collect::<Vec<_>>().join(separator)
+/// `c0`, `c1` …
+fn names(prefix: &str, count: usize) -> Vec<String> {
+    (0..count)
+        .map(|number| format!("{prefix}{number}"))
+        .collect()
+}
+
+fn join<T>(
+    items: impl IntoIterator<Item = T>,
+    separator: &str,
+    item: impl Fn(T) -> String,
+) -> String {
+    items
+        .into_iter()
+        .map(item)
+        .collect::<Vec<_>>()
+        .join(separator)
 }

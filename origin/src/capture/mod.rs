@@ -18,12 +18,15 @@
 //! - if it did in neither, the item, as far as the change goes, was never in M's answer.
 //!
 //! A row that is gone resolves to nothing: its deletion has recorded its member. Several steps
-//! resolve along the chain, each table on the way recording its own moves.
+//! resolve along the chain, each table on the way recording its own moves. A foreign key is followed
+//! in either direction: a product belongs to the orders whose items refer to it, and the argument is
+//! the same, with "the product is in an item of M's" in place of "the order belongs to M".
 //!
 //! # Updates that change no answer
 //!
-//! An update of columns that no query uses, and that decide about no membership, records nothing
-//! ([`function`]).
+//! For each thing that a row may touch, an update counts if it changes a column that some query uses
+//! that depends on the row in this way, or one that decides about whose the row is ([`function`]).
+//! So a product's new price is news for the price list, and for no order that only shows its name.
 
 mod function;
 mod name;
@@ -36,20 +39,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tidemark_shared::{
-    catalog::{Capture, Catalog},
+    catalog::{Capture, Catalog, Touches},
     digest::Digest,
 };
 
 use crate::usage::Columns;
-use function::{Target, Updates};
+use function::{Record, Target, Updates};
 use name::literal;
 pub(crate) use name::quoted;
-use relation::Relation;
+use path::Mark;
+pub(crate) use path::Step;
+use relation::{Relation, Relative};
 use verification::Planned;
 pub(crate) use verification::unchanged;
 
 /// The schema, outbox and bookkeeping tables; safe to run again.
 const SCHEMA: &str = include_str!("schema.sql");
+
+/// For each query, which columns of each table in its `reads` matter to it.
+pub type Uses = BTreeMap<String, BTreeMap<String, Columns>>;
 
 /// Everything that `install` would do for one catalog on one database.
 #[derive(Debug)]
@@ -57,7 +65,11 @@ pub struct Installation {
     /// The tables with triggers, as the catalog names them.
     pub tables: Vec<String>,
     catalog: Catalog,
-    uses: BTreeMap<String, Columns>,
+    uses: Uses,
+    /// The foreign keys that its paths follow.
+    steps: BTreeSet<Step>,
+    /// By which columns the rows of a table belong to members of a family.
+    membership: BTreeMap<(String, String), Vec<String>>,
     triggers: String,
     planned: Planned,
     digest: Digest,
@@ -111,14 +123,16 @@ pub enum PathError {
         column: String,
     },
     /// No foreign key, or more than one.
-    #[error("{count} foreign keys lead from {from:?} to {to:?}, and the scope needs exactly one")]
+    #[error(
+        "there are {count} foreign keys between {here:?} and {there:?}, and the scope needs exactly one"
+    )]
     ForeignKeys {
         /// How many there are.
         count: usize,
-        /// The referring table.
-        from: String,
-        /// The table referred to.
-        to: String,
+        /// The table at which the step begins.
+        here: String,
+        /// The table that it leads to.
+        there: String,
     },
     /// A member's column whose texts are not those of the parameter.
     #[error(
@@ -172,8 +186,7 @@ impl CaptureError {
 impl Installation {
     /// Works out the triggers that a catalog needs, looking up foreign keys in the database.
     ///
-    /// `uses` has, for tables as the catalog names them, the columns that matter to any query: an
-    /// update of others records nothing. Where it has no entry, every update counts.
+    /// Where `uses` does not say which columns of a table matter to a query, all do.
     ///
     /// # Errors
     /// A table or column does not exist or is of a type that can't tell members, or there is no
@@ -181,57 +194,58 @@ impl Installation {
     pub async fn plan(
         connection: &mut PgConnection,
         catalog: &Catalog,
-        uses: &BTreeMap<String, Columns>,
+        uses: &Uses,
     ) -> Result<Self, CaptureError> {
         let captures = catalog.captures();
         let mut captured = Vec::new();
         let mut paths = BTreeMap::new();
-        let mut deciding: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
-        for (table, capture) in &captures {
+        let mut steps = BTreeSet::new();
+        let mut deciding = Deciding::new();
+        for (table, captures) in &captures {
             let relation = Relation::named(connection, table).await?;
-            let mut marks = Vec::with_capacity(capture.families.len());
-            for source in &capture.families {
+            let mut marks = Vec::with_capacity(captures.len());
+            for capture in captures {
+                let Touches::Family(source) = &capture.touches else {
+                    marks.push((Mark::Table, capture));
+                    continue;
+                };
                 let resolved = path::resolve(connection, catalog, &relation, source).await?;
-                marks.push(resolved.mark);
+                marks.push((resolved.mark, capture));
+                steps.extend(resolved.steps);
                 if let Some(path) = resolved.path {
                     paths.insert(path.name().to_owned(), path);
                 }
                 for (table, columns) in resolved.deciding {
-                    deciding.entry(table).or_default().extend(columns);
+                    let of_family = deciding.entry((table, source.family.clone()));
+                    of_family.or_default().extend(columns);
                 }
             }
-            captured.push((relation, capture, marks));
+            captured.push((relation, marks));
         }
 
         let tables: Vec<_> = captured
             .iter()
-            .map(|(relation, ..)| relation.sql_name.clone())
+            .map(|(relation, _)| relation.sql_name.clone())
             .collect();
         // Read before the relatives: one that comes in between is noticed by the next look.
         let links = verification::links(connection, &tables).await?;
         let mut sql = path::members_function(&paths);
         let mut triggers = Vec::new();
-        for (relation, capture, marks) in captured {
+        let mut membership = BTreeMap::new();
+        for (relation, marks) in captured {
+            for (mark, capture) in &marks {
+                if let (Some(family), false) = (mark.family(), capture.queries.is_empty()) {
+                    let place = (relation.name.clone(), family.to_owned());
+                    membership.insert(place, mark.columns().to_vec());
+                }
+            }
             let relatives = relation.relatives(connection).await?;
-            let decides = deciding.get(&relation.oid).cloned().unwrap_or_default();
-            let matters = match uses.get(&relation.name) {
-                // Only on a path: nothing else of its rows is in any answer.
-                None if !capture.read => Columns::Named(BTreeSet::new()),
-                None => Columns::All,
-                Some(columns) => columns.clone(),
+            let matters = |(mark, capture): (Mark, &Capture<'_>)| {
+                let columns = matters(&relation.name, &mark, capture, uses, &deciding);
+                (mark, columns)
             };
-            let target = Target {
-                table: &relation.name,
-                whole_table: capture.whole_table,
-                marks,
-                updates: updates(
-                    connection,
-                    &relation,
-                    &relatives,
-                    matters.union(Columns::Named(decides)),
-                )
-                .await?,
-            };
+            let marks = marks.into_iter().map(matters).collect();
+            let target = target(connection, &relation, &relatives, marks).await?;
             let capture = trigger::of_table(&relation, &relatives, &target);
             sql.push_str(&capture.sql);
             triggers.extend(capture.triggers);
@@ -247,6 +261,8 @@ impl Installation {
             tables: captures.keys().map(|table| (*table).to_owned()).collect(),
             catalog: catalog.clone(),
             uses: uses.clone(),
+            steps,
+            membership,
             triggers: sql,
             planned: Planned {
                 tables,
@@ -255,6 +271,17 @@ impl Installation {
             },
             digest,
         })
+    }
+
+    /// The foreign keys that the catalog's paths follow.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter()
+    }
+
+    /// The columns by which the rows of a table belong to members of a family, if they do.
+    pub(crate) fn membership(&self, table: &str, family: &str) -> Option<&[String]> {
+        let place = (table.to_owned(), family.to_owned());
+        self.membership.get(&place).map(Vec::as_slice)
     }
 
     /// The whole SQL, as `install --dry-run` prints it.
@@ -327,53 +354,79 @@ impl Installation {
     }
 }
 
-/// Which updates of a table count, where these columns matter.
-async fn updates(
+/// For each table and family, the columns that decide about whose rows are whose.
+type Deciding = BTreeMap<(String, String), BTreeSet<String>>;
+
+/// The columns of a table that matter to a mark.
+fn matters(
+    table: &str,
+    mark: &Mark,
+    capture: &Capture<'_>,
+    uses: &Uses,
+    deciding: &Deciding,
+) -> Columns {
+    let decides = mark.family().and_then(|family| {
+        let place = (table.to_owned(), family.to_owned());
+        deciding.get(&place).cloned()
+    });
+    let used = capture.queries.iter().map(|query| {
+        let used = uses.get(*query).and_then(|tables| tables.get(table));
+        used.cloned().unwrap_or(Columns::All)
+    });
+    used.fold(Columns::Named(decides.unwrap_or_default()), Columns::union)
+}
+
+/// What the triggers of a table record, where these columns matter to each mark.
+async fn target<'r>(
     connection: &mut PgConnection,
-    relation: &Relation,
-    relatives: &[relation::Relative],
-    matters: Columns,
-) -> Result<Updates, CaptureError> {
-    let Columns::Named(columns) = matters else {
-        return Ok(Updates::Each);
-    };
-    // By an update of the table that it is a partition of, a row may leave it.
-    if relatives.iter().any(|relative| relative.above) {
-        return Ok(Updates::Each);
-    }
-    if columns.is_empty() {
-        return Ok(Updates::Ignored);
-    }
+    relation: &'r Relation,
+    relatives: &[Relative],
+    marks: Vec<(Mark, Columns)>,
+) -> Result<Target<'r>, CaptureError> {
     let there = relation.columns(connection).await?;
-    if let Some(column) = columns.iter().find(|column| !there.contains(*column)) {
-        return Err(CaptureError::of(
-            &relation.name,
-            PathError::NoColumn {
-                table: relation.name.clone(),
-                column: column.clone(),
-            },
-        ));
-    }
     let key = relation.key(connection).await?;
-    if key.is_empty() {
-        return Ok(Updates::Each);
+    // By an update of the table that it is a partition of, a row may leave it.
+    let may_leave = relatives.iter().any(|relative| relative.above);
+    let mut records = Vec::with_capacity(marks.len());
+    for (mark, matters) in marks {
+        let updates = match matters {
+            Columns::All => Updates::Each,
+            Columns::Named(_) if may_leave => Updates::Each,
+            Columns::Named(columns) if columns.is_empty() => Updates::Ignored,
+            Columns::Named(columns) => {
+                if let Some(column) = columns.iter().find(|column| !there.contains(*column)) {
+                    return Err(CaptureError::of(
+                        &relation.name,
+                        PathError::NoColumn {
+                            table: relation.name.clone(),
+                            column: column.clone(),
+                        },
+                    ));
+                }
+                if key.is_empty() {
+                    Updates::Each
+                } else {
+                    Updates::Changed(columns)
+                }
+            }
+        };
+        records.push(Record { mark, updates });
     }
-    Ok(Updates::Changed {
+    Ok(Target {
+        table: &relation.name,
+        records,
         key,
-        columns: columns.into_iter().collect(),
     })
 }
 
 /// Records every scope that a captured table could touch.
-fn invalidate_all(captures: &BTreeMap<&str, Capture>) -> String {
+fn invalidate_all(captures: &BTreeMap<&str, Vec<Capture<'_>>>) -> String {
     let mut scopes = BTreeSet::new();
-    for (table, capture) in captures {
-        if capture.whole_table {
-            scopes.insert(format!("('t', {})", literal(table)));
-        }
-        for family in &capture.families {
-            scopes.insert(format!("('f', {})", literal(&family.family)));
-        }
+    for (table, captures) in captures {
+        scopes.extend(captures.iter().map(|capture| match &capture.touches {
+            Touches::Table => format!("('t', {})", literal(table)),
+            Touches::Family(source) => format!("('f', {})", literal(&source.family)),
+        }));
     }
     if scopes.is_empty() {
         return String::new();

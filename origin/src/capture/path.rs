@@ -1,4 +1,5 @@
-//! From a row to the members that it belongs to: by a column of its own, or along foreign keys.
+//! From a row to the members that it belongs to: by a column of its own, or along foreign keys, to
+//! what a row refers to or to the rows that refer to it.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -10,16 +11,23 @@ use tidemark_shared::{
 
 use super::{
     CaptureError, PathError,
+    function::FOLD_AT,
     name::{dollar_quoted, literal, quoted_part},
-    relation::{Relation, Texts},
+    relation::{Direction, Link, Relation, Texts},
 };
 
-/// What a changed row of a table records for one family.
+/// The most rows that keys are followed to against a foreign key, at a time: past it they stand for
+/// the family as a whole. It bounds what a cycle of the relay takes.
+const FOLLOWED: u32 = 10_000;
+
+/// What a changed row of a table records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
+    /// The table as a whole.
+    Table,
     /// The member in this column of its own.
     Member { family: String, column: String },
-    /// The key of the row that it refers to by these columns; [`Path`] leads on from there.
+    /// Its values in these columns, from which [`Path`] leads on.
     Key {
         family: String,
         path: String,
@@ -28,16 +36,18 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    /// The family that it is about.
-    pub(super) fn family(&self) -> &str {
+    /// The family that it is about, if it is about one.
+    pub(super) fn family(&self) -> Option<&str> {
         match self {
-            Self::Member { family, .. } | Self::Key { family, .. } => family,
+            Self::Table => None,
+            Self::Member { family, .. } | Self::Key { family, .. } => Some(family),
         }
     }
 
     /// The columns that it takes its values from.
     pub(super) fn columns(&self) -> &[String] {
         match self {
+            Self::Table => &[],
             Self::Member { column, .. } => std::slice::from_ref(column),
             Self::Key { columns, .. } => columns,
         }
@@ -47,19 +57,36 @@ impl Mark {
 /// The way from keys of a table to the members that its rows belong to now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Path {
-    /// What outbox rows call it: `FAMILY:{TABLE.COLUMN} by KEY`.
+    /// What outbox rows call it: `FAMILY:{TABLE.COLUMN} by (KEY)`.
     name: String,
-    /// The query for the members of the keys in `keys`.
+    /// The expression that gives the members of `keys`.
     members: String,
+}
+
+/// A foreign key that a path follows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Step {
+    /// The referring table, as the catalog names it.
+    pub(crate) referring: String,
+    /// Its referring columns.
+    pub(crate) columns: Vec<String>,
+    /// The table that it refers to.
+    pub(crate) referred: String,
+    /// Whether the path leads to the referring rows: then each look for members reads by these
+    /// columns.
+    pub(crate) against: bool,
+    /// Whether these columns have an index.
+    pub(crate) is_indexed: bool,
 }
 
 /// A family's source as the database has it.
 pub(super) struct Resolved {
     pub(super) mark: Mark,
     pub(super) path: Option<Path>,
-    /// The columns that decide about membership, by the table's oid: an update of one of them moves
+    pub(super) steps: Vec<Step>,
+    /// The columns that decide about membership, by the table's name: an update of one of them moves
     /// rows between members.
-    pub(super) deciding: Vec<(i64, Vec<String>)>,
+    pub(super) deciding: Vec<(String, Vec<String>)>,
 }
 
 /// Follows a family's source through the database, step by step.
@@ -83,110 +110,155 @@ async fn follow(
     table: &Relation,
     source: &FamilySource,
 ) -> Result<Resolved, CaptureError> {
-    let family = &source.family;
-    let Some((first, rest)) = source.via.split_first() else {
-        member_column(connection, catalog, table, source).await?;
+    let mut here = table.clone();
+    let mut links = Vec::with_capacity(source.via.len());
+    let mut deciding = Vec::new();
+    let mut types = Vec::new();
+    for next in &source.via {
+        let there = Relation::named(connection, next).await?;
+        let link = here.link_to(connection, &there).await?;
+        let of_key = key_columns(connection, &here, &link.here).await?;
+        if links.is_empty() {
+            types = of_key;
+        }
+        key_columns(connection, &there, &link.there).await?;
+        visible(connection, &there).await?;
+        deciding.push((here.name.clone(), link.here.clone()));
+        deciding.push((there.name.clone(), link.there.clone()));
+        here = there.clone();
+        links.push((there, link));
+    }
+    member_column(connection, catalog, &here, source).await?;
+    deciding.push((here.name.clone(), vec![source.column.clone()]));
+
+    let family = source.family.clone();
+    let Some((_, first)) = links.first() else {
         return Ok(Resolved {
             mark: Mark::Member {
-                family: family.clone(),
+                family,
                 column: source.column.clone(),
             },
             path: None,
-            deciding: vec![(table.oid, vec![source.column.clone()])],
+            steps: Vec::new(),
+            deciding,
         });
     };
-    let mut here = Relation::named(connection, first).await?;
-    let key = table.foreign_key_to(connection, &here).await?;
-    key_columns(connection, table, &key.from).await?;
-    let types = key_columns(connection, &here, &key.to).await?;
-    let mut deciding = vec![(table.oid, key.from.clone()), (here.oid, key.to.clone())];
-
-    let on = conjunction(
-        key.to.iter().zip(&types).enumerate(),
-        |(n, (column, kind))| format!("p0.{} = k.k{n}::{kind}", quoted_part(column)),
-    );
-    let width = key.to.len();
-    let mut from = format!(
-        "unnest({}) AS k ({}) JOIN {} AS p0 ON {on}",
-        list(1..=width, |n| format!("keys[{n}:{n}]")),
-        list(0..width, |n| format!("k{n}")),
-        here.sql_name,
-    );
-    for (number, next) in rest.iter().enumerate() {
-        visible(connection, &here).await?;
-        let there = Relation::named(connection, next).await?;
-        let step = here.foreign_key_to(connection, &there).await?;
-        key_columns(connection, &here, &step.from).await?;
-        key_columns(connection, &there, &step.to).await?;
-        let on = conjunction(step.from.iter().zip(&step.to), |(from, to)| {
-            format!(
-                "p{}.{} = p{number}.{}",
-                number + 1,
-                quoted_part(to),
-                quoted_part(from)
-            )
-        });
-        let _ = write!(from, " JOIN {} AS p{} ON {on}", there.sql_name, number + 1);
-        deciding.push((here.oid, step.from));
-        deciding.push((there.oid, step.to));
-        here = there;
-    }
-    visible(connection, &here).await?;
-    member_column(connection, catalog, &here, source).await?;
-    deciding.push((here.oid, vec![source.column.clone()]));
-
-    let member = format!("p{}.{}", rest.len(), quoted_part(&source.column));
-    let name = format!(
-        "{family}:{{{}.{}}} by {}",
-        source.via.join("."),
-        source.column,
-        key.to.join(", ")
-    );
+    let path = Path::along(source, &links, &types);
     Ok(Resolved {
         mark: Mark::Key {
-            family: family.clone(),
-            path: name.clone(),
-            columns: key.from,
+            family,
+            path: path.name.clone(),
+            columns: first.here.clone(),
         },
-        path: Some(Path {
-            name,
-            members: format!(
-                "SELECT DISTINCT {member}::pg_catalog.text FROM {from} WHERE {member} IS NOT NULL"
-            ),
-        }),
+        path: Some(path),
+        steps: steps(table, &links),
         deciding,
     })
 }
 
+fn steps(table: &Relation, links: &[(Relation, Link)]) -> Vec<Step> {
+    let from = std::iter::once(table).chain(links.iter().map(|(there, _)| there));
+    let step = |(here, (there, link)): (&Relation, &(Relation, Link))| {
+        let (referring, columns, referred) = match link.direction {
+            Direction::Referred => (here, &link.here, there),
+            Direction::Referring => (there, &link.there, here),
+        };
+        Step {
+            referring: referring.name.clone(),
+            columns: columns.clone(),
+            referred: referred.name.clone(),
+            against: link.direction == Direction::Referring,
+            is_indexed: link.is_indexed,
+        }
+    };
+    from.zip(links).map(step).collect()
+}
+
+impl Path {
+    /// The path that begins with keys of these types and leads over these tables.
+    fn along(source: &FamilySource, links: &[(Relation, Link)], types: &[String]) -> Self {
+        let width = types.len();
+        let mut from = match width {
+            1 => "unnest(keys) AS k (key)".to_owned(),
+            width => format!("generate_series(1, cardinality(keys), {width}) AS k (n)"),
+        };
+        let key = |place: usize| match width {
+            1 => format!("k.key::{}", types[0]),
+            _ => format!("keys[k.n + {place}]::{}", types[place]),
+        };
+        for (number, (there, link)) in links.iter().enumerate() {
+            let on = conjunction(link.there.iter().enumerate(), |(place, column)| {
+                let before = match number.checked_sub(1) {
+                    None => key(place),
+                    Some(before) => format!("p{before}.{}", quoted_part(&link.here[place])),
+                };
+                format!("p{number}.{} = {before}", quoted_part(column))
+            });
+            // Writing to a string can't fail.
+            let _ = write!(from, " JOIN {} AS p{number} ON {on}", there.sql_name);
+        }
+        let member = format!("p{}.{}", links.len() - 1, quoted_part(&source.column));
+        let found =
+            format!("SELECT {member}::text AS member FROM {from} WHERE {member} IS NOT NULL");
+        let against = |(_, link): &(Relation, Link)| link.direction == Direction::Referring;
+        let members = if links.iter().any(against) {
+            format!(
+                "(SELECT CASE WHEN count(*) <= {FOLLOWED} AND count(DISTINCT member) <= {FOLD_AT}
+      THEN coalesce(array_agg(DISTINCT member), '{{}}') END
+      FROM ({found} LIMIT {most}) AS found)",
+                most = FOLLOWED + 1
+            )
+        } else {
+            format!("ARRAY(SELECT DISTINCT member FROM ({found}) AS found)")
+        };
+        let begins = links.first().map(|(_, link)| link);
+        let begins = begins.map_or_else(String::new, |link| match link.direction {
+            Direction::Referred => link.there.join(", "),
+            Direction::Referring => {
+                format!("{} from {}", link.there.join(", "), link.here.join(", "))
+            }
+        });
+        Self {
+            name: format!(
+                "{}:{{{}.{}}} by ({begins})",
+                source.family,
+                source.via.join("."),
+                source.column
+            ),
+            members,
+        }
+    }
+
+    /// Its name in outbox rows.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// The function that gives the members to which the rows with these keys of a path belong, in the
-/// snapshot of the statement that calls it (it is STABLE). NULL for a path of an installation that
-/// is gone: whatever it was, its family changed.
+/// snapshot of the statement that calls it (it is STABLE). NULL stands for the family as a whole:
+/// for more members than are worth naming, and for a path of an installation that is gone.
 ///
-/// Keys are an array with one row for each of the key's columns.
+/// Keys are one after the other, each with all of its columns. There are few of them, whatever the
+/// planner thinks, and every step has an index, or had better.
 pub(super) fn members_function(paths: &BTreeMap<String, Path>) -> String {
     let mut body = "BEGIN\n".to_owned();
     for Path { name, members } in paths.values() {
         let _ = write!(
             body,
-            "  IF path = {} THEN\n    RETURN ARRAY({members});\n  END IF;\n",
+            "  IF path = {} THEN\n    RETURN {members};\n  END IF;\n",
             literal(name)
         );
     }
     body.push_str("  RETURN NULL;\nEND\n");
     format!(
         "CREATE OR REPLACE FUNCTION tidemark.members(path text, keys text[]) RETURNS text[]
-LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {};
+LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS {};
 REVOKE ALL ON FUNCTION tidemark.members(text, text[]) FROM PUBLIC;
 ",
         dollar_quoted(&body)
     )
-}
-
-impl Path {
-    /// Its name in outbox rows.
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
 }
 
 /// Fails unless the column has the very texts of the parameters that name the family's members.
@@ -284,8 +356,4 @@ fn no_column(table: &Relation, column: &str) -> CaptureError {
 
 fn conjunction<T>(items: impl Iterator<Item = T>, condition: impl Fn(T) -> String) -> String {
     items.map(condition).collect::<Vec<_>>().join(" AND ")
-}
-
-fn list<T>(items: impl Iterator<Item = T>, item: impl Fn(T) -> String) -> String {
-    items.map(item).collect::<Vec<_>>().join(", ")
 }

@@ -55,12 +55,26 @@ pub(super) enum Texts {
     Unstable,
 }
 
-/// A foreign key between two tables: the referring columns and, in the same order, the columns
-/// that they refer to.
+/// The foreign key between two tables, as seen from one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ForeignKey {
-    pub(super) from: Vec<String>,
-    pub(super) to: Vec<String>,
+pub(super) struct Link {
+    /// Its columns in this table.
+    pub(super) here: Vec<String>,
+    /// The columns in the other one that have the same values, in the same order.
+    pub(super) there: Vec<String>,
+    /// Which of the tables refers to the other.
+    pub(super) direction: Direction,
+    /// Whether the referring columns have an index.
+    pub(super) is_indexed: bool,
+}
+
+/// Which way a foreign key is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// To the one row that a row refers to.
+    Referred,
+    /// To all rows that refer to it.
+    Referring,
 }
 
 /// A column of a unique index, and the operator by which the index tells its values apart.
@@ -254,42 +268,61 @@ impl Relation {
             .collect())
     }
 
-    /// The one foreign key from this table to another.
-    pub(super) async fn foreign_key_to(
+    /// The one foreign key between this table and another. A table that refers to itself is
+    /// followed to what is referred to.
+    pub(super) async fn link_to(
         &self,
         connection: &mut PgConnection,
-        to: &Self,
-    ) -> Result<ForeignKey, CaptureError> {
+        there: &Self,
+    ) -> Result<Link, CaptureError> {
         // A partition has its own copy of its table's foreign key, with a parent; so has a foreign
         // key one for each partition of what it refers to, which is no key of its own.
-        let keys: Vec<(Vec<String>, Vec<String>)> = sqlx::query_as(
-            "SELECT array_agg(a.attname::text ORDER BY k.n), array_agg(b.attname::text ORDER BY k.n)
+        let keys: Vec<(bool, Vec<String>, Vec<String>, bool)> = sqlx::query_as(
+            "SELECT c.conrelid = $1::bigint::oid,
+                    array_agg(a.attname::text ORDER BY k.n), array_agg(b.attname::text ORDER BY k.n),
+                    EXISTS (SELECT FROM pg_catalog.pg_index i
+                        WHERE i.indrelid = c.conrelid AND i.indisvalid AND i.indpred IS NULL
+                          AND (i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey)
              FROM pg_catalog.pg_constraint c
-             CROSS JOIN LATERAL unnest(c.conkey, c.confkey) WITH ORDINALITY AS k (here, there, n)
-             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.here
-             JOIN pg_catalog.pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = k.there
-             WHERE c.contype = 'f' AND c.conrelid = $1::bigint::oid AND c.confrelid = $2::bigint::oid
+             CROSS JOIN LATERAL unnest(c.conkey, c.confkey) WITH ORDINALITY AS k (referring, referred, n)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.referring
+             JOIN pg_catalog.pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = k.referred
+             WHERE c.contype = 'f'
+               AND (c.conrelid, c.confrelid) IN (($1::bigint::oid, $2::bigint::oid), ($2::bigint::oid, $1::bigint::oid))
                AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint p
                    WHERE p.oid = c.conparentid AND p.conrelid = c.conrelid)
-             GROUP BY c.oid, c.conname
-             ORDER BY c.conname",
+             GROUP BY c.oid ORDER BY c.conname",
         )
         .bind(self.oid)
-        .bind(to.oid)
+        .bind(there.oid)
         .fetch_all(connection)
         .await?;
         let count = keys.len();
-        match <[_; 1]>::try_from(keys) {
-            Ok([(from, to)]) => Ok(ForeignKey { from, to }),
-            Err(_) => Err(CaptureError::of(
+        let Ok([(refers, referring, referred, is_indexed)]) = <[_; 1]>::try_from(keys) else {
+            return Err(CaptureError::of(
                 &self.name,
                 PathError::ForeignKeys {
                     count,
-                    from: self.name.clone(),
-                    to: to.name.clone(),
+                    here: self.name.clone(),
+                    there: there.name.clone(),
                 },
-            )),
-        }
+            ));
+        };
+        Ok(if refers {
+            Link {
+                here: referring,
+                there: referred,
+                direction: Direction::Referred,
+                is_indexed,
+            }
+        } else {
+            Link {
+                here: referred,
+                there: referring,
+                direction: Direction::Referring,
+                is_indexed,
+            }
+        })
     }
 
     /// Whether row-level security would hide rows of this table from the role that capture runs

@@ -16,8 +16,8 @@ END $$;
 --   t  the table `name` as a whole
 --   f  the family `name` as a whole
 --   m  `members` of the family `name`
---   p  rows referred to: `members` are keys of the path `name`, one array for each of the key's
---      columns, which tidemark.members() resolves to members of the path's family
+--   p  rows at the begin of a path: `members` are keys of the path `name`, an array with the values of
+--      each, which tidemark.members() resolves to members of the path's family
 -- `members` may hold NULL, which is none, and repeat itself.
 CREATE TABLE IF NOT EXISTS tidemark.outbox (
     xact    xid8   NOT NULL DEFAULT pg_current_xact_id(),

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    function::{Operation, Target, Updates},
+    function::{Operation, Target},
     name::{bounded, quoted_part},
     relation::{Relation, Relative},
 };
@@ -47,7 +47,7 @@ pub(super) fn of_table(
     };
     let operations: Vec<_> = Operation::ALL
         .into_iter()
-        .filter(|operation| *operation != Operation::Update || target.updates != Updates::Ignored)
+        .filter(|operation| target.records_any(*operation))
         .collect();
     for operation in &operations {
         let function = function_name(*operation, table);

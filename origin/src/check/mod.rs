@@ -18,7 +18,7 @@ use crate::{
     capture::{CaptureError, Installation, PathError},
     repository::Repository,
     statement::Statement,
-    usage::{self, Columns, UsageError},
+    usage::{self, UsageError},
 };
 use names::Names;
 pub use query::QueryUse;
@@ -47,9 +47,6 @@ pub struct Examination {
     pub warnings: Vec<Finding>,
     /// What each query uses, by the query's name; without those that PostgreSQL refuses.
     pub uses: BTreeMap<String, QueryUse>,
-    /// For each captured table, as the catalog names it, the columns that matter to any query that
-    /// is cached, or to where its rows belong.
-    pub columns: BTreeMap<String, Columns>,
     installation: Option<Installation>,
 }
 
@@ -140,11 +137,9 @@ pub async fn examine(
         }
     }
 
-    let paths = paths::Paths::resolve(database, &names, catalog).await?;
-    let columns = paths.columns(&names, catalog, &uses);
-    let mut warnings = paths.unused_members(catalog, &uses);
-    warnings.extend(paths.without_index());
-    let installation = match Installation::plan(database, catalog, &columns).await {
+    let used = |(name, used): (&String, &QueryUse)| (name.clone(), used.columns.clone());
+    let used = uses.iter().map(used).collect();
+    let installation = match Installation::plan(database, catalog, &used).await {
         Ok(installation) => Some(installation),
         Err(CaptureError::Table { table, source }) => {
             // A name in reads that is no table has been found fault with already.
@@ -162,11 +157,15 @@ pub async fn examine(
         }
         Err(error) => return Err(error),
     };
+    let mut warnings = Vec::new();
+    if let Some(installation) = &installation {
+        warnings.extend(paths::unused_members(installation, catalog, &uses));
+        warnings.extend(paths::without_index(installation));
+    }
     Ok(Examination {
         findings,
         warnings,
         uses,
-        columns,
         installation,
     })
 }

@@ -40,6 +40,15 @@ pub fn query(catalog: &Catalog, query: &Query, used: &QueryUse) -> String {
             ),
         );
     }
+    if policy.has_l1() {
+        text += &line(
+            "l1",
+            format!(
+                "{}: for so long an edge may serve an answer again without asking Redis",
+                humantime::format_duration(policy.l1)
+            ),
+        );
+    }
     let scopes = scopes(query);
     let scopes = if scopes.is_empty() {
         "none".to_owned()

@@ -14,11 +14,6 @@ use crate::{
 /// The most rows that one cycle takes, to bound its memory: a row has at most 1 000 members.
 const BATCH: i64 = 2_000;
 
-/// A row of the outbox. Keys of a path become, in this statement's own snapshot, the members that
-/// they belong to.
-const ROW: &str = "id, kind::text AS kind, name,
-    CASE kind WHEN 'p' THEN tidemark.members(name, members) ELSE members END AS members";
-
 /// The first transaction whose rows have not all been taken: older ones have ended, and whatever
 /// they recorded has been seen.
 ///
@@ -76,39 +71,32 @@ pub struct Recorded {
     pub scopes: BTreeSet<Scope>,
 }
 
-impl Recorded {
-    fn read(row: &PgRow) -> Result<Self, RelayError> {
-        let kind: String = row.try_get("kind")?;
-        let name: String = row.try_get("name")?;
-        let members: Option<Vec<Option<String>>> = row.try_get("members")?;
-        // A path is called FAMILY:{…}.
-        let family = name.split(':').next().unwrap_or_default();
-        let mut scopes = BTreeSet::new();
-        match (kind.as_str(), members) {
-            ("t", _) => {
-                scopes.insert(Scope::Table(name));
-            }
-            ("f", _) => {
-                scopes.insert(Scope::Family(name));
-            }
-            ("m" | "p", Some(members)) => {
-                let members = members.iter().flatten();
-                scopes.extend(members.map(|member| Scope::member(family, member)));
-            }
-            // A path of an installation that is gone: nobody knows where it led.
-            ("p", None) => {
-                scopes.insert(Scope::Family(family.to_owned()));
-            }
-            _ => return Err(RelayError::Illegible("outbox")),
+/// The scopes that a row names. Keys of a path name none, until they are resolved: that is a row of
+/// kind `r`.
+fn scopes(row: &PgRow) -> Result<BTreeSet<Scope>, RelayError> {
+    let kind: String = row.try_get("kind")?;
+    let name: String = row.try_get("name")?;
+    let members: Option<Vec<Option<String>>> = row.try_get("members")?;
+    // A path is called FAMILY:{…}.
+    let family = name.split(':').next().unwrap_or_default();
+    Ok(match (kind.as_str(), members) {
+        ("t", _) => BTreeSet::from([Scope::Table(name)]),
+        ("f", _) => BTreeSet::from([Scope::Family(name)]),
+        ("m" | "r", Some(members)) => {
+            let members = members.iter().flatten();
+            members
+                .map(|member| Scope::member(family, member))
+                .collect()
         }
-        Ok(Self {
-            id: row.try_get("id")?,
-            scopes,
-        })
-    }
+        // Too many to name, or a path of an installation that is gone: nobody knows where it led.
+        ("r", None) => BTreeSet::from([Scope::Family(family.to_owned())]),
+        ("p", _) => BTreeSet::new(),
+        _ => return Err(RelayError::Illegible("outbox")),
+    })
 }
 
-/// Takes all visible rows, up to a bound.
+/// Takes all visible rows, up to a bound. Keys become the members that they belong to in this
+/// statement's own snapshot, for each path all of them at once.
 ///
 /// `as_of` and the rows come from one statement, whose snapshot is taken after the moment that
 /// `as_of` names: see [`AS_OF`].
@@ -122,11 +110,20 @@ pub(super) async fn drain(
 ) -> Result<Drained, RelayError> {
     let (tables, digest, links) = installation.watched();
     let rows = sqlx::query(AssertSqlSafe(format!(
-        "SELECT {AS_OF} AS as_of, pg_snapshot_xmin(pg_current_snapshot())::text AS horizon,
+        "WITH batch AS MATERIALIZED (
+             SELECT id, kind, name, members FROM tidemark.outbox
+             WHERE xact >= $4::xid8 ORDER BY xact, id LIMIT {BATCH}
+         ), keys AS (
+             SELECT name, array_agg(key ORDER BY id, place) AS keys
+             FROM batch CROSS JOIN LATERAL unnest(members) WITH ORDINALITY AS k (key, place)
+             WHERE kind = 'p' GROUP BY name
+         )
+         SELECT {AS_OF} AS as_of, pg_snapshot_xmin(pg_current_snapshot())::text AS horizon,
              {unchanged} AS unchanged, o.*
          FROM (SELECT) AS always
          LEFT JOIN LATERAL (
-             SELECT {ROW} FROM tidemark.outbox WHERE xact >= $4::xid8 ORDER BY xact, id LIMIT {BATCH}
+             SELECT id, kind::text AS kind, name, CASE WHEN kind <> 'p' THEN members END AS members FROM batch
+             UNION ALL SELECT NULL, 'r', name, tidemark.members(name, keys) FROM keys
          ) AS o ON true",
         unchanged = capture::unchanged()
     )))
@@ -146,20 +143,22 @@ pub(super) async fn drain(
         whole: true,
         next: from.clone(),
     };
-    let mut scopes = BTreeSet::new();
+    let mut distinct = BTreeSet::new();
     for row in &rows {
         if !row.try_get::<bool, _>("unchanged")? {
             return Err(CaptureError::NotInstalled.into());
         }
         drained.as_of = row.try_get("as_of")?;
         drained.next = Horizon(row.try_get("horizon")?);
-        if row.try_get::<Option<i64>, _>("id")?.is_some() {
-            let recorded = Recorded::read(row)?;
-            drained.rows.ids.push(recorded.id);
-            scopes.extend(recorded.scopes);
+        if row.try_get::<Option<&str>, _>("kind")?.is_some() {
+            drained
+                .rows
+                .ids
+                .extend(row.try_get::<Option<i64>, _>("id")?);
+            distinct.extend(scopes(row)?);
         }
     }
-    drained.scopes = scopes.into_iter().collect();
+    drained.scopes = distinct.into_iter().collect();
     drained.whole = drained.rows.ids.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
     if !drained.whole {
         drained.next = from.clone();
@@ -193,12 +192,21 @@ pub(super) async fn settle(
 /// # Errors
 /// PostgreSQL refuses, capture may not be installed; or a row is of another version.
 pub async fn visible(database: &mut PgConnection) -> Result<Vec<Recorded>, RelayError> {
-    let rows = sqlx::query(AssertSqlSafe(format!(
-        "SELECT {ROW} FROM tidemark.outbox ORDER BY xact, id"
-    )))
+    let rows = sqlx::query(
+        "SELECT id, CASE kind WHEN 'p' THEN 'r' ELSE kind::text END AS kind, name,
+             CASE kind WHEN 'p' THEN tidemark.members(name, ARRAY(SELECT unnest(members))) ELSE members END AS members
+         FROM tidemark.outbox ORDER BY xact, id",
+    )
     .fetch_all(database)
     .await?;
-    rows.iter().map(Recorded::read).collect()
+    rows.iter()
+        .map(|row| {
+            Ok(Recorded {
+                id: row.try_get("id")?,
+                scopes: scopes(row)?,
+            })
+        })
+        .collect()
 }
 
 /// The last event whose scopes left the outbox.

@@ -122,21 +122,30 @@ pub struct MemberScope {
 pub struct FamilySource {
     /// The family's name.
     pub family: String,
-    /// The tables to follow along foreign keys, from the row's own; empty for a column of its own.
+    /// The tables to follow along foreign keys, from the row's own: each refers to the next, or the
+    /// next refers to it. Empty for a column of the row's own.
     pub via: Vec<String>,
     /// The column, in the last of those tables, that identifies the member.
     pub column: String,
 }
 
-/// What a change of a table has to record, and no more: only scopes that some query depends on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Capture {
-    /// Whether a query reads the table; if not, it is only on the way to a family.
-    pub read: bool,
-    /// Whether a query depends on the table as a whole.
-    pub whole_table: bool,
-    /// The families through which queries depend on its rows.
-    pub families: Vec<FamilySource>,
+/// One thing that a change of a table has to record, since some query depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture<'a> {
+    /// What a changed row touches.
+    pub touches: Touches,
+    /// The queries whose answers show what the row holds. None where the table is only on the way
+    /// to a family: then only where it leads to matters.
+    pub queries: Vec<&'a str>,
+}
+
+/// What a changed row of a table touches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Touches {
+    /// The table as a whole.
+    Table,
+    /// The members of a family that the row belongs to.
+    Family(FamilySource),
 }
 
 impl Catalog {
@@ -149,26 +158,26 @@ impl Catalog {
     }
 
     /// What each table has to record when it changes: those that queries read, and those that a
-    /// foreign-key path to a family leads through, since a change there moves rows between members.
-    /// Queries that are never cached depend on nothing.
-    pub fn captures(&self) -> BTreeMap<&str, Capture> {
-        let mut captures: BTreeMap<&str, Capture> = BTreeMap::new();
+    /// path to a family leads through, since a change there moves rows between members. Queries
+    /// that are never cached depend on nothing.
+    pub fn captures(&self) -> BTreeMap<&str, Vec<Capture<'_>>> {
+        let mut captures: BTreeMap<&str, Vec<Capture<'_>>> = BTreeMap::new();
         let cacheable = |query: &&Query| query.policy.is_cacheable();
         for query in self.queries.values().filter(cacheable) {
             for table in &query.reads {
-                captures.entry(table).or_default().read = true;
-                match query.narrowing(self, table) {
-                    None => captures.entry(table).or_default().whole_table = true,
-                    Some(source) => {
-                        captures.entry(table).or_default().add(source.clone());
-                        for (step, table) in source.via.iter().enumerate() {
-                            let rest = FamilySource {
-                                via: source.via[step + 1..].to_vec(),
-                                ..source.clone()
-                            };
-                            captures.entry(table).or_default().add(rest);
-                        }
-                    }
+                let own = captures.entry(table).or_default();
+                let Some(source) = query.narrowing(self, table) else {
+                    capture(own, Touches::Table).queries.push(&query.name);
+                    continue;
+                };
+                let own = capture(own, Touches::Family(source.clone()));
+                own.queries.push(&query.name);
+                for (step, table) in source.via.iter().enumerate() {
+                    let rest = FamilySource {
+                        via: source.via[step + 1..].to_vec(),
+                        ..source.clone()
+                    };
+                    capture(captures.entry(table).or_default(), Touches::Family(rest));
                 }
             }
         }
@@ -182,12 +191,17 @@ impl Catalog {
     }
 }
 
-impl Capture {
-    fn add(&mut self, source: FamilySource) {
-        if !self.families.contains(&source) {
-            self.families.push(source);
-        }
-    }
+/// The capture of this, which is added if it is not there.
+fn capture<'c, 'a>(captures: &'c mut Vec<Capture<'a>>, touches: Touches) -> &'c mut Capture<'a> {
+    let place = captures.iter().position(|known| known.touches == touches);
+    let place = place.unwrap_or_else(|| {
+        captures.push(Capture {
+            touches,
+            queries: Vec::new(),
+        });
+        captures.len() - 1
+    });
+    &mut captures[place]
 }
 
 impl Query {

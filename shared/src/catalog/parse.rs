@@ -478,7 +478,19 @@ impl Source<'_> {
                 "at most the ttl: max_staleness = ttl is plain caching by time",
             ));
         }
-        Ok(Policy { ttl, max_staleness })
+        let l1 = self.duration(table.l1.as_ref(), Duration::ZERO)?;
+        if let Some(declared) = table.l1.as_ref().filter(|_| l1 > max_staleness) {
+            return Err(self.error(
+                &declared.span(),
+                "l1 is longer than max_staleness",
+                "at most max_staleness: an instance can't keep an answer for longer than the promise",
+            ));
+        }
+        Ok(Policy {
+            ttl,
+            max_staleness,
+            l1,
+        })
     }
 
     fn capacity(&self, table: &QueryTable) -> Result<Capacity, CatalogError> {
@@ -566,7 +578,6 @@ impl Source<'_> {
     /// What the design foresees and this version does not do must not look as if it did.
     fn not_yet_supported(&self, table: &QueryTable) -> Result<(), CatalogError> {
         let fields = [
-            ("l1", &table.l1, "0s"),
             ("on_change", &table.on_change, "expire"),
             ("stale_if_error", &table.stale_if_error, "0s"),
         ];

@@ -42,22 +42,49 @@ fn scopes_narrow_the_tables_that_carry_the_family() {
     assert_eq!(catalog.commands["create_order"].status, StatusCode::CREATED);
 }
 
+/// What a table records: `org via orders` for each family, `whole` for itself; and for which queries.
+fn recorded(catalog: &Catalog, table: &str) -> Vec<(String, Vec<String>)> {
+    let shown = |touches: &Touches| match touches {
+        Touches::Table => "whole".to_owned(),
+        Touches::Family(source) => format!("{} by {}", source.family, {
+            let way = source.via.iter().chain([&source.column]);
+            way.map(String::as_str).collect::<Vec<_>>().join(".")
+        }),
+    };
+    let queries = |capture: &Capture<'_>| capture.queries.iter().map(ToString::to_string).collect();
+    catalog.captures()[table]
+        .iter()
+        .map(|capture| (shown(&capture.touches), queries(capture)))
+        .collect()
+}
+
+#[test]
+fn l1_is_off_unless_declared_and_at_most_the_promise() {
+    let l1 = |declared: &str| {
+        let text = ERP.replace("ttl    = \"5m\"", declared);
+        let catalog = Catalog::parse("tidemark.toml", &text).unwrap();
+        catalog.queries["dashboard"].policy.l1
+    };
+    assert_eq!(l1(""), Duration::ZERO);
+    assert_eq!(l1("l1 = \"250ms\""), Duration::from_millis(250));
+    assert_eq!(l1("l1 = \"1s\""), Duration::from_secs(1));
+    let both = "max_staleness = \"5s\"\nl1 = \"5s\"";
+    assert_eq!(l1(both), Duration::from_secs(5));
+}
+
 #[test]
 fn capture_records_only_what_a_query_depends_on() {
     let catalog = Catalog::parse("tidemark.toml", ERP).unwrap();
-    let captures = catalog.captures();
-    assert!(captures["products"].whole_table);
-    assert!(captures["products"].families.is_empty());
-    assert!(!captures["orders"].whole_table);
+    let of_dashboard = |what: &str| vec![(what.to_owned(), vec!["dashboard".to_owned()])];
+    assert_eq!(recorded(&catalog, "products"), of_dashboard("whole"));
     // No query has the scope order:…, so nothing needs to be recorded for it.
-    assert_eq!(captures["orders"].families.len(), 1);
-    // What is never cached needs no invalidation.
-    assert!(!captures.contains_key("inventory"));
-    let along = &captures["order_items"].families[0];
+    assert_eq!(recorded(&catalog, "orders"), of_dashboard("org by org_id"));
     assert_eq!(
-        (along.via.as_slice(), along.column.as_str()),
-        (["orders".to_owned()].as_slice(), "org_id")
+        recorded(&catalog, "order_items"),
+        of_dashboard("org by orders.org_id")
     );
+    // What is never cached needs no invalidation.
+    assert!(!catalog.captures().contains_key("inventory"));
 }
 
 #[test]
@@ -73,14 +100,22 @@ fn capture_covers_every_table_on_the_way_to_a_family() {
         scope = "customer:{orders.customers.id}"
     "#;
     let catalog = Catalog::parse("tidemark.toml", text).unwrap();
-    let captures = catalog.captures();
-    let via = |table: &str| captures[table].families[0].via.clone();
-    assert_eq!(via("order_items"), ["orders", "customers"]);
-    assert_eq!(via("orders"), ["customers"]);
-    assert!(via("customers").is_empty());
+    assert_eq!(
+        recorded(&catalog, "order_items"),
+        [(
+            "customer by orders.customers.id".to_owned(),
+            vec!["items".to_owned()]
+        )]
+    );
     // Nothing else of these rows is in any answer.
-    assert!(captures["order_items"].read);
-    assert!(!captures["orders"].read && !captures["customers"].read);
+    assert_eq!(
+        recorded(&catalog, "orders"),
+        [("customer by customers.id".to_owned(), vec![])]
+    );
+    assert_eq!(
+        recorded(&catalog, "customers"),
+        [("customer by id".to_owned(), vec![])]
+    );
 }
 
 #[test]
@@ -173,9 +208,21 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ),
     (
         "ttl    = \"5m\"",
-        "l1 = \"250ms\"",
+        "l1 = \"1001ms\"",
         8,
-        "l1 = \"250ms\" is not supported by this version",
+        "l1 is longer than max_staleness",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "max_staleness = \"0s\"\nl1 = \"1ms\"",
+        9,
+        "l1 is longer than max_staleness",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "l1 = \"fast\"",
+        8,
+        "\"fast\" is no duration",
     ),
     (
         "ttl    = \"5m\"",

@@ -227,29 +227,31 @@ fn observed(basis: Basis) -> Option<Observed> {
     claim(basis.as_seen(), ask).observed
 }
 
-/// The epoch that goes on, if one does.
-pub(crate) fn continued(
+/// The epoch that goes on, if one does, for a leader whose next event is `next`.
+pub(crate) fn resumed(
     recorded: Option<Recorded>,
     found: (u8, u8),
     held: Option<Mark>,
     last_change: Number,
+    next: Number,
 ) -> Option<Token> {
-    type Question = (Option<Recorded>, (u8, u8), Option<Mark>, Number);
+    type Question = (Option<Recorded>, (u8, u8), Option<Mark>, Number, Number);
     thread_local!(static SAID: Memory<Question, Option<Token>> = Memory::default());
-    remember(&SAID, (recorded, found, held, last_change), || {
+    remember(&SAID, (recorded, found, held, last_change, next), || {
         let record = recorded.map(|recorded| Record {
             ground: ground(recorded.life, recorded.catalog),
             epoch: epoch(recorded.epoch),
         });
         let held = held.map(tidemark);
         let (life, catalog) = found;
-        history::continued(
+        let resumed = history::resumed(
             record.as_ref(),
             &ground(life, catalog),
             held.as_ref(),
             number(last_change),
-        )
-        .and_then(|epoch| Token::try_from(epoch.token()).ok())
+            number(next),
+        );
+        Token::try_from(resumed.ok()?.token()).ok()
     })
 }
 
@@ -287,6 +289,7 @@ fn policy(promise: Commits) -> Policy {
     Policy {
         ttl: Policy::LONGEST,
         max_staleness: Duration::from_secs(promise.into()),
+        l1: Duration::ZERO,
     }
 }
 

@@ -28,7 +28,7 @@ mod system;
 
 use models::{
     COMBINED, EVICTION, FALLING_BACK, HAND_OVER, IN_DOUBT, LEADERS, MANAGER, MANAGERS, OVERLAPPING,
-    PATHS, PATHS_AND_BACK, PROMISE, REGIONS, RETURN, ROLL_OUT, SHARING, UPSTREAM,
+    PATHS, PATHS_AGAINST, PATHS_AND_BACK, PROMISE, REGIONS, RETURN, ROLL_OUT, SHARING, UPSTREAM,
 };
 use mutant::Mutant;
 use path::{Paths, Resolved};
@@ -51,6 +51,7 @@ models! {
     i1_new_catalog: ROLL_OUT;
     i1_scopes_along_a_foreign_key: PATHS;
     i1_scopes_along_a_foreign_key_and_back: PATHS_AND_BACK;
+    i1_scopes_against_a_foreign_key: PATHS_AGAINST;
     i4_evicted_keys: EVICTION;
     i4_hand_over_and_failover: HAND_OVER;
     i4_three_leaders: LEADERS;

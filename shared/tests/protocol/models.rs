@@ -224,13 +224,24 @@ pub(crate) const COMBINED: Config = Config {
 pub(crate) const PATHS: Paths = Paths {
     name: "paths",
     resolved: Resolved::WhenDrained,
-    transactions: &[Does::ChangesChild, Does::MovesParent, Does::ChangesChild],
+    transactions: &[Does::ChangesRow, Does::MovesParent, Does::ChangesRow],
     requests: 2,
 };
 
 /// The same where the parent moves there and back.
 pub(crate) const PATHS_AND_BACK: Paths = Paths {
     name: "paths and back",
-    transactions: &[Does::MovesParent, Does::ChangesChild, Does::MovesParent],
+    transactions: &[Does::MovesParent, Does::ChangesRow, Does::MovesParent],
+    ..PATHS
+};
+
+/// The same against a foreign key: rows that refer come and go.
+pub(crate) const PATHS_AGAINST: Paths = Paths {
+    name: "paths against a foreign key",
+    transactions: &[
+        Does::TogglesReferrer(0),
+        Does::ChangesRow,
+        Does::TogglesReferrer(1),
+    ],
     ..PATHS
 };

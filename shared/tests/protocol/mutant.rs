@@ -37,7 +37,8 @@ pub(crate) enum Mutant {
     IgnoresLastChange,
     /// The relay compares with the last change of when it looked, not of when it goes on.
     EarlyLastChange,
-    /// The relay gives the number of an event in doubt to the next one.
+    /// The relay gives the number of an event in doubt to the next one, and so takes that number in a
+    /// tidemark for its own.
     ReusedNumber,
     /// The cache manager applies an event whether or not it has applied the one before.
     IgnoresGaps,

@@ -1,9 +1,11 @@
-//! Scopes along a foreign key: a child belongs to the member that its parent belongs to.
+//! Scopes along foreign keys: a row belongs to the members that other rows lead to.
 //!
-//! A change of a child records the key of its parent, and the relay resolves it to the parent's
-//! current member when it drains; a move of a parent records both members. There are one parent, its
-//! child, two members `0` and `1`, and for each member a query whose answer shows the child if it
-//! belongs there. The relay applies in one step, since how it does so is the other models' concern.
+//! A change of such a row records a key, and the relay resolves it to the members that it leads to
+//! when it drains. What leads there records its own changes: the parent that a child refers to moves
+//! from one member to the other, and records both; rows that refer to a product come and go, each of
+//! one member, and record that one. There are one row, two members `0` and `1`, and for each member a
+//! query whose answer shows the row if it belongs there. The relay applies in one step, since how it
+//! does so is the other models' concern.
 
 use stateright::{Model, Property};
 
@@ -14,18 +16,20 @@ use crate::{
 };
 
 /// One of the two members.
-type Member = usize;
+pub(crate) type Member = usize;
 
-/// The child is changed or the parent is moved: what a transaction does.
+/// What a transaction does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Does {
-    /// Changes the child.
-    ChangesChild,
-    /// Moves the parent to the other member.
+    /// Changes the row.
+    ChangesRow,
+    /// Moves the parent that it refers to from one member to the other.
     MovesParent,
+    /// Adds the row that refers to it and leads to this member, or deletes it.
+    TogglesReferrer(Member),
 }
 
-/// When the parent's member is looked up for a change of the child.
+/// When the members are looked up for a change of the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Resolved {
     /// In the snapshot in which the rows are taken: the protocol.
@@ -81,18 +85,18 @@ enum Transaction {
 /// An outbox row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Row {
-    Member(Member),
-    BothMembers,
+    /// These members, as bits.
+    Members(u8),
     /// To be resolved.
-    OfParent,
+    Key,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Data {
-    /// Where the parent belongs.
-    parent: Member,
-    /// How often the child has changed.
-    child: u8,
+    /// The members to which the row belongs, as bits.
+    members: u8,
+    /// How often it has changed.
+    row: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,19 +133,26 @@ pub(crate) enum Action {
 }
 
 impl Data {
-    /// What the query of a member answers: the child, if it belongs there.
+    /// At first it belongs to member 0 only.
+    const FIRST: Self = Self { members: 1, row: 0 };
+
+    /// What the query of a member answers: the row, if it belongs there.
     fn answer(self, member: Member) -> Option<u8> {
-        (self.parent == member).then_some(self.child)
+        (self.members >> member & 1 == 1).then_some(self.row)
     }
 
     fn after(self, does: Does) -> Self {
         match does {
-            Does::ChangesChild => Self {
-                child: self.child + 1,
+            Does::ChangesRow => Self {
+                row: self.row + 1,
                 ..self
             },
             Does::MovesParent => Self {
-                parent: 1 - self.parent,
+                members: self.members ^ 0b11,
+                ..self
+            },
+            Does::TogglesReferrer(member) => Self {
+                members: self.members ^ (1 << member),
                 ..self
             },
         }
@@ -165,7 +176,7 @@ impl State {
         self.minted
     }
 
-    /// Takes the visible rows: which, the members they name, and whether one names the parent.
+    /// Takes the visible rows: which, the members they name, and whether one is a key.
     fn take(&self) -> (u8, u8, bool) {
         let mut rows = (0, 0, false);
         for (place, transaction) in self.transactions.iter().enumerate() {
@@ -174,9 +185,8 @@ impl State {
             };
             rows.0 |= 1 << place;
             match row {
-                Row::Member(member) => rows.1 |= 1 << member,
-                Row::BothMembers => rows.1 |= 0b11,
-                Row::OfParent => rows.2 = true,
+                Row::Members(members) => rows.1 |= members,
+                Row::Key => rows.2 = true,
             }
         }
         rows
@@ -186,9 +196,10 @@ impl State {
 impl Paths {
     fn row(&self, does: Does, state: &State) -> Row {
         match (does, self.resolved) {
-            (Does::MovesParent, _) => Row::BothMembers,
-            (Does::ChangesChild, Resolved::WhenWritten) => Row::Member(state.now().parent),
-            (Does::ChangesChild, _) => Row::OfParent,
+            (Does::MovesParent, _) => Row::Members(0b11),
+            (Does::TogglesReferrer(member), _) => Row::Members(1 << member),
+            (Does::ChangesRow, Resolved::WhenWritten) => Row::Members(state.now().members),
+            (Does::ChangesRow, _) => Row::Key,
         }
     }
 
@@ -233,18 +244,18 @@ impl Paths {
                 let Some(Drained::Clock(as_of)) = state.drained else {
                     return None;
                 };
-                let (taken, members, of_parent) = state.take();
-                let resolve = of_parent && self.resolved == Resolved::WhenDrained;
-                let parent = if resolve { 1 << state.now().parent } else { 0 };
+                let (taken, members, keys) = state.take();
+                let resolve = keys && self.resolved == Resolved::WhenDrained;
+                let resolved = if resolve { state.now().members } else { 0 };
                 state.drained = Some(Drained::Rows {
                     as_of,
                     taken,
-                    members: members | parent,
-                    unresolved: of_parent && !resolve,
+                    members: members | resolved,
+                    unresolved: keys && !resolve,
                 });
             }
             Action::Resolve => {
-                let parent = state.now().parent;
+                let resolved = state.now().members;
                 let Some(Drained::Rows {
                     members,
                     unresolved,
@@ -253,7 +264,7 @@ impl Paths {
                 else {
                     return None;
                 };
-                *members |= 1 << parent;
+                *members |= resolved;
                 *unresolved = false;
             }
             Action::Apply => {
@@ -321,7 +332,7 @@ impl Model for Paths {
         vec![State {
             transactions: [Transaction::Idle; MOST],
             commits: 0,
-            data: [Data::default(); COMMITS],
+            data: [Data::FIRST; COMMITS],
             drained: None,
             redis: Redis {
                 mark: None,
@@ -405,10 +416,10 @@ impl Reported for Paths {
             })
             .collect();
         format!(
-            "commits {}: child {} in {}; tidemark as of {as_of:?}; stamps {:?}; hits {}",
+            "commits {}: row {} in {:02b}; tidemark as of {as_of:?}; stamps {:?}; hits {}",
             state.commits,
-            now.child,
-            now.parent,
+            now.row,
+            now.members,
             state.redis.stamps,
             shown.join(" ")
         )

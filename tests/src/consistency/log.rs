@@ -44,6 +44,8 @@ pub struct Read {
 pub enum Outcome {
     /// Served from the cache.
     Hit,
+    /// Served from the instance's own cache.
+    L1,
     /// Asked the origin, and says why.
     Forwarded(Reason),
 }
@@ -72,8 +74,10 @@ pub enum Reason {
 impl Outcome {
     /// Reads `Cache-Status`.
     pub fn parse(cache_status: &str) -> Self {
-        if cache_status == "tidemark; hit" {
-            return Self::Hit;
+        match cache_status {
+            "tidemark; hit" => return Self::Hit,
+            "tidemark; hit; detail=l1" => return Self::L1,
+            _ => {}
         }
         let field = |name: &str| {
             let mut fields = cache_status.split("; ");
@@ -94,10 +98,16 @@ impl Outcome {
         })
     }
 
+    /// Whether no load was needed.
+    pub fn is_hit(self) -> bool {
+        matches!(self, Self::Hit | Self::L1)
+    }
+
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hit => "hit",
+            Self::L1 => "l1",
             Self::Forwarded(reason) => match reason {
                 Reason::Miss => "miss",
                 Reason::Changed => "changed",

@@ -180,6 +180,15 @@ impl Question {
         }
     }
 
+    /// For how long an instance may serve an answer again without looking into Redis, in µs.
+    pub fn l1_us(self) -> i64 {
+        match self {
+            Self::Overview(_) => 300_000,
+            Self::Notices => ONE_SECOND,
+            _ => 0,
+        }
+    }
+
     /// What an answer shows. A part that shows rows under others comes after those.
     pub fn parts(self) -> Vec<Part> {
         let part = |table, rows, belonging| Part {
@@ -317,6 +326,7 @@ const TOML: &str = r#"
     shape  = "json"
     reads  = ["notices"]
     ttl    = "8s"
+    l1     = "1s"
 
     [query.overview]
     path   = "/group/{group}/overview"
@@ -327,6 +337,7 @@ const TOML: &str = r#"
     scope  = "group:{group}"
     max_staleness = "3s"
     ttl    = "8s"
+    l1     = "300ms"
 
     [query.exact]
     path   = "/group/{group}/exact"

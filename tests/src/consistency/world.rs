@@ -201,7 +201,7 @@ fn origin_url(network: Option<&Network>, origins: &[Origin]) -> String {
 
 async fn start_redis(folder: &Path) -> anyhow::Result<Redis> {
     let mut config = RedisConfig::new(folder);
-    config.settings = vec![("enable-debug-command", "local")];
+    config.settings = vec![("enable-debug-command", "local".to_owned())];
     Redis::start(config).await
 }
 

@@ -127,9 +127,13 @@ impl Config {
             _ => state.database.last_change,
         };
         let found = (life, leader.catalog);
+        let next = match self.mutant {
+            Some(Mutant::ReusedNumber) => (leader.term, leader.seq + 1),
+            _ => (leader.term, leader.seq),
+        };
         let goes_on = match self.mutant {
             Some(Mutant::NoNewEpoch) => recorded.map(|recorded| recorded.epoch),
-            _ => decisions::continued(recorded, found, held, last_change),
+            _ => decisions::resumed(recorded, found, held, last_change, next),
         };
         let epoch = goes_on.unwrap_or(fresh);
         if goes_on.is_none() {
