@@ -224,6 +224,35 @@ fn i3_a_command_that_is_applied_is_seen_from_then_on() {
 }
 
 #[test]
+fn i3_what_an_instance_holds_may_hide_a_command_for_as_long_as_l1() {
+    const OVERVIEW: &str =
+        r#"{"registers": [[1, 1, 1, 3]], "parents": [], "children": [], "notices": []}"#;
+    let question = Question::Overview(3);
+    let answered = NOON + 20 * MS;
+    let command = Command {
+        tag: 7,
+        answered,
+        at_least: None,
+        applied: true,
+    };
+    let judge = |start, at_least| {
+        let read = Read {
+            as_of: Some((NOON - 2 * MS) / MS),
+            at_least,
+            outcome: Outcome::L1,
+            ..hit_at(start)
+        };
+        judge_with(&touched(), question, Some(OVERVIEW), read, &[command])
+    };
+    let forgotten = answered + question.l1_us() + MS;
+    assert_broken(&judge(forgotten - 1, None), &[]);
+    assert_broken(&judge(forgotten, None), &[Promise::OwnWrites]);
+    // Not from whoever insists.
+    let at_least = Some(NOON / MS);
+    assert_broken(&judge(answered, at_least), &[Promise::OwnWrites]);
+}
+
+#[test]
 fn what_is_served_while_it_is_loaded_anew_keeps_every_promise_but_own_writes_unasked() {
     let answered = NOON + 20 * MS;
     let command = Command {

@@ -1,6 +1,7 @@
 //! The workload on the real stack, in fair weather.
 
 use tidemark_tests::consistency::{
+    log::Outcome,
     report::say,
     run::{Load, Run, seed},
     world::{Wiring, World},
@@ -22,6 +23,10 @@ async fn i1_i2_i3_every_answer_keeps_the_promises() {
     assert!(report.applied > 0);
     let regions = &report.judgement.regions;
     assert_eq!(regions.len(), 2, "{report}");
+    assert!(
+        report.judgement.reads.contains_key(&Outcome::L1),
+        "{report}"
+    );
     assert!(regions.values().all(|share| share.hits > 0), "{report}");
     assert_eq!(report.refused(), 0, "{report}");
 }

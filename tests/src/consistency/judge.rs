@@ -109,7 +109,8 @@ impl Judgement {
 
     /// How many of the reads were hits.
     pub fn hits(&self) -> u64 {
-        self.reads.get(&Outcome::Hit).copied().unwrap_or(0)
+        let hits = self.reads.iter().filter(|(outcome, _)| outcome.is_hit());
+        hits.map(|(_, reads)| reads).sum()
     }
 }
 
@@ -177,7 +178,7 @@ impl<'a> Judge<'a> {
             *judgement.reads.entry(read.outcome).or_default() += 1;
             let share = judgement.regions.entry(read.region).or_default();
             share.reads += 1;
-            share.hits += u64::from(read.outcome == Outcome::Hit);
+            share.hits += u64::from(read.outcome.is_hit());
             judgement.revalidated += u64::from(read.revalidated);
             let question = self.questions[usize::from(read.question)];
             let answer = usize::try_from(read.answer).unwrap_or(usize::MAX);
@@ -234,9 +235,14 @@ impl<'a> Judge<'a> {
         if let Some(as_of) = read.as_of {
             demand(Promise::AsOf, as_of * 1_000);
         }
+        // What an instance has looked up before the command, it may still serve.
+        let looked_up = match question.l1_us() {
+            0 => read.start,
+            l1 => read.start - l1 - ROUNDING,
+        };
         let applied = self
             .applied
-            .partition_point(|&(answered, _)| answered <= read.start);
+            .partition_point(|&(answered, _)| answered <= looked_up);
         let applied = applied
             .checked_sub(1)
             .filter(|_| read.region == HOME && read.outcome.shows_own_writes())

@@ -44,6 +44,8 @@ pub struct Read {
 pub enum Outcome {
     /// Served from the cache.
     Hit,
+    /// Served from the instance's own cache.
+    L1,
     /// The same while it was loaded anew: not fresh, but within the promise.
     Revalidate,
     /// The same because the origin failed: not even within the promise.
@@ -76,7 +78,10 @@ pub enum Reason {
 impl Outcome {
     /// Whether the answer is the cache's.
     pub fn is_of_the_cache(self) -> bool {
-        matches!(self, Self::Hit | Self::Revalidate | Self::StaleIfError)
+        matches!(
+            self,
+            Self::Hit | Self::L1 | Self::Revalidate | Self::StaleIfError
+        )
     }
 
     /// Whether one's own write shows without `Tidemark-At-Least`.
@@ -88,6 +93,7 @@ impl Outcome {
     pub fn parse(cache_status: &str) -> Self {
         match cache_status {
             "tidemark; hit" => return Self::Hit,
+            "tidemark; hit; detail=l1" => return Self::L1,
             "tidemark; hit; detail=revalidate" => return Self::Revalidate,
             _ => {}
         }
@@ -113,10 +119,16 @@ impl Outcome {
         })
     }
 
+    /// Whether no load was needed.
+    pub fn is_hit(self) -> bool {
+        matches!(self, Self::Hit | Self::L1)
+    }
+
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hit => "hit",
+            Self::L1 => "l1",
             Self::Revalidate => "revalidate",
             Self::StaleIfError => "stale-if-error",
             Self::Forwarded(reason) => match reason {

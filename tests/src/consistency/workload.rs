@@ -181,6 +181,15 @@ impl Question {
         }
     }
 
+    /// For how long an instance may serve an answer again without looking into Redis, in µs.
+    pub fn l1_us(self) -> i64 {
+        match self {
+            Self::Overview(_) => 300_000,
+            Self::Notices => ONE_SECOND,
+            _ => 0,
+        }
+    }
+
     /// How much farther, while the origin fails, in µs.
     pub fn stale_if_error_us(self) -> i64 {
         match self {
@@ -327,6 +336,7 @@ const TOML: &str = r#"
     shape  = "json"
     reads  = ["notices"]
     ttl    = "8s"
+    l1     = "1s"
 
     [query.overview]
     path   = "/group/{group}/overview"
@@ -338,6 +348,7 @@ const TOML: &str = r#"
     max_staleness = "3s"
     on_change = "revalidate"
     ttl    = "8s"
+    l1     = "300ms"
 
     [query.exact]
     path   = "/group/{group}/exact"
