@@ -8,6 +8,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use tidemark_shared::{
+    digest::Digest,
     fill::Permit,
     flight::{Claim, Join, join},
     key::Key,
@@ -26,11 +27,40 @@ struct Loads<T> {
 }
 
 struct Load<T> {
-    /// The stamps that were observed before it begins: of those who share it, the latest.
-    witness: Option<Witness>,
+    /// What was observed before it begins by those who share it, the latest; nothing where nobody
+    /// is covered by it. Then the origin may answer from its memory, and nobody may join later.
+    observed: Option<Observed>,
+    /// The latest moment that anybody demands, in ms since the Unix epoch.
+    at_least_ms: Option<i64>,
     /// What its answer will be stored by: of those who share it, the latest.
     permit: Option<Permit>,
     aboard: Vec<Giver<T>>,
+}
+
+/// What a load begins under.
+#[derive(Clone, Copy)]
+struct Observed {
+    witness: Witness,
+    digest: Digest,
+}
+
+/// What the origin has to know of a load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// What was observed and will be stored under; without it, what the origin remembers will do.
+    pub(crate) witness: Option<Digest>,
+    /// No earlier state will do; in ms since the Unix epoch by the database's clock.
+    pub(crate) at_least_ms: Option<i64>,
+}
+
+/// A request that wants aboard.
+pub(crate) struct Passenger {
+    pub(crate) claim: Claim,
+    /// Granted *before* the origin is asked: there is no load to run for whoever has not brought here
+    /// what was observed for it.
+    pub(crate) permit: Option<Permit>,
+    /// The request's `Tidemark-At-Least`, in ms since the Unix epoch.
+    pub(crate) at_least_ms: Option<i64>,
 }
 
 /// A request's place aboard a load.
@@ -72,10 +102,7 @@ impl<T> Clone for Flights<T> {
 
 impl<T> Flights<T> {
     /// Finds the load that serves a request, or begins it.
-    ///
-    /// The permit is an argument because it has to be granted *before* the origin is asked: there
-    /// is no load to run for whoever has not brought here what was observed for it.
-    pub(crate) fn board(&self, key: &Key, claim: Claim, permit: Option<Permit>) -> Seat<T> {
+    pub(crate) fn board(&self, key: &Key, passenger: Passenger) -> Seat<T> {
         let (giver, result) = handover();
         let seat = |shared, flight| Seat {
             result,
@@ -83,25 +110,25 @@ impl<T> Flights<T> {
             flight,
         };
         let mut flights = self.0.borrow_mut();
-        let running = flights.get(key).map(|loads| loads.running.witness);
-        match (join(claim, running), flights.get_mut(key)) {
+        let running = flights.get(key).map(|loads| loads.running.witness());
+        match (join(passenger.claim, running), flights.get_mut(key)) {
             (Join::Running, Some(loads)) => {
                 loads.running.aboard.push(giver);
                 seat(true, None)
             }
             (Join::Next, Some(loads)) => match &mut loads.waiting {
                 Some(waiting) => {
-                    waiting.admit(claim, permit, giver);
+                    waiting.admit(passenger, giver);
                     seat(true, None)
                 }
                 none => {
-                    *none = Some(Load::new(claim, permit, giver));
+                    *none = Some(Load::new(passenger, giver));
                     seat(false, None)
                 }
             },
             (Join::Begin, _) | (_, None) => {
                 drop(flights);
-                let flight = self.begin(key.clone(), Load::new(claim, permit, giver));
+                let flight = self.begin(key.clone(), Load::new(passenger, giver));
                 seat(false, Some(flight))
             }
         }
@@ -121,20 +148,38 @@ impl<T> Flights<T> {
 }
 
 impl<T> Load<T> {
-    fn new(claim: Claim, permit: Option<Permit>, first: Giver<T>) -> Self {
-        Self {
-            witness: claim.witness,
-            permit,
-            aboard: vec![first],
-        }
+    fn new(first: Passenger, giver: Giver<T>) -> Self {
+        let mut load = Self {
+            observed: None,
+            at_least_ms: None,
+            permit: None,
+            aboard: Vec::with_capacity(1),
+        };
+        load.admit(first, giver);
+        load
     }
 
     /// Lets another request aboard, before the load begins. Every permit granted by then is good
     /// for its answer; the latest is the likeliest to be of stamps that are still the current ones.
-    fn admit(&mut self, claim: Claim, permit: Option<Permit>, giver: Giver<T>) {
-        self.witness = claim.witness.or(self.witness);
-        self.permit = permit.or(self.permit.take());
+    fn admit(&mut self, passenger: Passenger, giver: Giver<T>) {
+        self.observed = passenger.observed().or(self.observed);
+        self.at_least_ms = passenger.at_least_ms.max(self.at_least_ms);
+        self.permit = passenger.permit.or(self.permit.take());
         self.aboard.push(giver);
+    }
+
+    fn witness(&self) -> Option<Witness> {
+        self.observed.map(|observed| observed.witness)
+    }
+}
+
+impl Passenger {
+    fn observed(&self) -> Option<Observed> {
+        let permit = self.permit.as_ref().filter(|_| self.claim.covered)?;
+        Some(Observed {
+            witness: self.claim.witness?,
+            digest: permit.digest(),
+        })
     }
 }
 
@@ -161,6 +206,16 @@ impl<T: Clone> Flight<T> {
 }
 
 impl<T> Flight<T> {
+    /// What the origin has to know, now that the load begins and nobody else comes aboard before it.
+    pub(crate) fn terms(&self) -> Terms {
+        let flights = self.flights.0.borrow();
+        let running = self.key.as_ref().and_then(|key| flights.get(key));
+        running.map_or_else(Terms::default, |loads| Terms {
+            witness: loads.running.observed.map(|observed| observed.digest),
+            at_least_ms: loads.running.at_least_ms,
+        })
+    }
+
     fn take(&mut self) -> Option<(Key, Loads<T>)> {
         let key = self.key.take()?;
         let loads = self.flights.0.borrow_mut().remove(&key)?;
@@ -223,7 +278,15 @@ mod tests {
     }
 
     fn board(flights: &Flights<u8>, (claim, permit): (Claim, Option<Permit>)) -> Seat<u8> {
-        flights.board(&key(), claim, permit)
+        flights.board(&key(), passenger(claim, permit))
+    }
+
+    fn passenger(claim: Claim, permit: Option<Permit>) -> Passenger {
+        Passenger {
+            claim,
+            permit,
+            at_least_ms: None,
+        }
     }
 
     fn received(seat: Seat<u8>) -> Option<u8> {
@@ -279,6 +342,46 @@ mod tests {
         let third = board(&flights, saw_nothing());
         assert!(first.flight.is_some());
         assert!(!second.shared && third.shared);
+    }
+
+    #[test]
+    fn i3_the_origin_is_told_what_anybody_aboard_insists_on() {
+        let flights = Flights::<u8>::default();
+        let demanding = |at_least_ms, (claim, permit)| Passenger {
+            at_least_ms,
+            ..passenger(claim, permit)
+        };
+        let first = flights.board(&key(), demanding(Some(3), saw_nothing()));
+        for at_least_ms in [Some(7), None, Some(5)] {
+            flights.board(&key(), demanding(at_least_ms, saw_nothing()));
+        }
+        let begun = first.flight.unwrap();
+        assert_eq!(begun.terms().at_least_ms, Some(3));
+        let next = begun.land(1).next.unwrap();
+        let blind = Terms {
+            witness: None,
+            at_least_ms: Some(7),
+        };
+        assert_eq!(next.terms(), blind);
+
+        let storing = flights.board(&key(), demanding(None, saw(1)));
+        assert!(!storing.shared, "what is remembered would be stored");
+        let last = next.land(2).next.unwrap();
+        let digest = saw(1).1.unwrap().digest();
+        assert_eq!(last.terms().witness, Some(digest));
+    }
+
+    #[test]
+    fn i3_a_load_that_the_origin_may_remember_is_not_joined_once_it_runs() {
+        let flights = Flights::default();
+        let (claim, permit) = saw(1);
+        let uncovered = Claim {
+            covered: false,
+            ..claim
+        };
+        let first = board(&flights, (uncovered, permit));
+        assert_eq!(first.flight.as_ref().unwrap().terms(), Terms::default());
+        assert!(!board(&flights, saw(1)).shared);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{AGE, CONTENT_TYPE, RETRY_AFTER},
     uri::{PathAndQuery, Scheme},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -27,6 +27,7 @@ use tidemark_shared::{
 use crate::{
     address::OriginAddress,
     deadline::{self, within},
+    flight::Terms,
     log,
 };
 
@@ -35,6 +36,7 @@ const MAX_BODY: usize = 32 * 1024 * 1024;
 
 const AS_OF: HeaderName = HeaderName::from_static(header::AS_OF);
 const CATALOG: HeaderName = HeaderName::from_static(header::CATALOG);
+const CACHE_STATUS: HeaderName = HeaderName::from_static(header::CACHE_STATUS);
 const CACHE_GROUPS: HeaderName = HeaderName::from_static(header::CACHE_GROUPS);
 
 /// What to ask the origin.
@@ -55,6 +57,10 @@ pub(crate) struct Fetched {
     /// When it was true, and by what it was made; an answer that does not say can't be stored.
     pub(crate) as_of_ms: Option<i64>,
     pub(crate) provenance: Option<Provenance>,
+    /// What caches on the way did, such as the origin's own memory.
+    pub(crate) cache_status: Option<HeaderValue>,
+    /// How old the answer is, if one of them had it.
+    pub(crate) age: Option<HeaderValue>,
 }
 
 /// Why there is no answer.
@@ -107,15 +113,15 @@ impl Origin {
     }
 
     /// Asks, and waits for the whole answer, within a deadline.
-    pub(crate) async fn ask(&self, order: &Order) -> Loaded {
-        within(deadline::ORIGIN, self.exchange(order))
+    pub(crate) async fn ask(&self, order: &Order, terms: Terms) -> Loaded {
+        within(deadline::ORIGIN, self.exchange(order, terms))
             .await
             .unwrap_or(Err(Failure::Timeout))
             .inspect_err(note)
     }
 
-    async fn exchange(&self, order: &Order) -> Loaded {
-        let response = send(self.request(order)?)
+    async fn exchange(&self, order: &Order, terms: Terms) -> Loaded {
+        let response = send(self.request(order, terms)?)
             .await
             .map_err(|code| failure(&code))?;
         let (head, body) = response.into_parts();
@@ -129,6 +135,8 @@ impl Origin {
                 etag: ETag::of(&body),
                 as_of_ms: text(&head.headers, &AS_OF).and_then(|ms| ms.parse().ok()),
                 provenance: provenance(&head.headers),
+                cache_status: head.headers.get(&CACHE_STATUS).cloned(),
+                age: head.headers.get(AGE).cloned(),
                 body,
             });
         }
@@ -142,11 +150,21 @@ impl Origin {
 
     /// A `GET` without a body. Made by hand, since the SDK's own conversion gives every request a
     /// body, which a `GET` would announce as `Transfer-Encoding: chunked`.
-    fn request(&self, order: &Order) -> Result<types::Request, Failure> {
+    fn request(&self, order: &Order, terms: Terms) -> Result<types::Request, Failure> {
         let headers = Fields::new();
         if let Some(traceparent) = &order.traceparent {
             // A value that the host does not take is not worth the answer.
             let _ = headers.append("traceparent", traceparent.as_bytes());
+        }
+        let witness = terms.witness.map(|digest| digest.to_string());
+        let at_least = terms.at_least_ms.map(|moment| moment.to_string());
+        for (name, value) in [(header::WITNESS, witness), (header::AT_LEAST, at_least)] {
+            if let Some(value) = value {
+                // Unlike the trace's, these decide which answer will do.
+                headers
+                    .append(name, value.as_bytes())
+                    .map_err(|_| Failure::Unreachable)?;
+            }
         }
         let (_, no_trailers) = wit_future::new(|| Ok(None));
         let (request, _) = types::Request::new(headers, None, no_trailers, Some(options()));

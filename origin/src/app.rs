@@ -12,8 +12,9 @@ use crate::{
     check::{self, Unsound},
     database::{Database, PoolLimits},
     http::{self, Service},
+    memory::Memory,
     metrics::Exposition,
-    relay::{Relay, RelayConfig, Targets},
+    relay::{self, Relay, RelayConfig, Targets},
     repository::{Repository, RepositoryError},
     shutdown::Shutdown,
     tide::{Tide, TideGauge},
@@ -45,6 +46,8 @@ pub struct OriginConfig {
     pub invalidation_wait: Duration,
     /// How long a client may take to send a head or a body, or to idle between two requests.
     pub request_timeout: Duration,
+    /// How much of its own answers the service remembers, in bytes, about; 0 for nothing.
+    pub memory_bytes: u64,
     /// How often a cached answer is held against the database.
     pub audit_rate: Rate,
 }
@@ -106,6 +109,11 @@ impl Origin {
 
         let wake = Arc::new(Notify::new());
         let gauge = TideGauge::new();
+        let memory = Arc::new(Memory::new(
+            config.memory_bytes,
+            repository.digest,
+            relay::silence(config.poll),
+        ));
         let relay = Relay::new(
             RelayConfig {
                 database: config.database.clone(),
@@ -118,12 +126,14 @@ impl Origin {
             },
             wake.clone(),
             gauge.clone(),
+            memory.clone(),
         );
         let service = Service {
             routes: route::Router::for_origin(&repository.catalog),
             repository,
             queries: config.database.query_pool(&config.query_limits),
             commands: config.database.command_pool(&config.command_limits),
+            memory,
             wake,
             tide: Tide::new(gauge, &config.redis.home, &config.keyspace)?,
             invalidation_wait: config.invalidation_wait,

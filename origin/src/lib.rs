@@ -1,11 +1,11 @@
 //! The origin: runs the catalog's SQL, captures every change, and relays invalidations to Redis.
 //!
 //! ```text
-//! GET  ─► http::read ─► answer (read-only pool) ─────────────────────► JSON
+//! GET  ─► http::read ─► memory, else answer (read-only pool) ─────────► JSON
 //! POST ─► http::write ─► command (one transaction) ─► tide (applied?) ─► JSON
 //!                              │ triggers (capture)         ▲
 //!                              ▼                            │
-//!                 purge ─► outbox ─► relay ─► Redis: stamps, tidemark, event
+//!                 purge ─► outbox ─► relay ─► memory, then Redis: stamps, tidemark, event
 //!                                               │ events
 //!                                               ▼
 //!                                            manager ─► another region's Redis
@@ -30,6 +30,7 @@ pub mod database;
 pub mod explain;
 pub mod http;
 pub mod manager;
+pub mod memory;
 pub mod metrics;
 pub mod purge;
 pub mod relay;

@@ -14,7 +14,12 @@ pub const AT_LEAST: &str = "tidemark-at-least";
 /// `pending` while that is not known.
 pub const INVALIDATION: &str = "tidemark-invalidation";
 
-/// In an answer of the origin: the digest of the catalog whose SQL made it.
+/// In an edge's request to the origin: a digest of what it has observed and will store the answer
+/// under, see [`Permit::digest`](crate::fill::Permit::digest). The answer has to be read from the
+/// database after the request has arrived.
+pub const WITNESS: &str = "tidemark-witness";
+
+/// In an answer that the origin has read from the database for this request: the digest of the catalog whose SQL made it.
 pub const CATALOG: &str = "tidemark-catalog";
 
 /// What the cache did with the request (RFC 9211).

@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
 use crate::{
+    memory::Memory,
     metrics::{self, Exposition},
     repository::Repository,
     tide::Tide,
@@ -40,6 +41,8 @@ pub(crate) struct Service {
     pub(crate) routes: route::Router,
     pub(crate) queries: PgPool,
     pub(crate) commands: PgPool,
+    /// What has been answered, as long as this process can prove it.
+    pub(crate) memory: Arc<Memory>,
     /// Wakes the relay of this process after a commit.
     pub(crate) wake: Arc<Notify>,
     pub(crate) tide: Tide,
