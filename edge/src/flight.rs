@@ -1,65 +1,38 @@
 //! Which requests of this instance share a load: at most one running and one waiting for each key.
 //!
-//! Who may share which is [`tidemark_shared::flight::join`]'s decision; here is only the account.
+//! Who shares which is [`tidemark_shared::flight`]'s account; here is how its result gets to them.
 //! Whoever begins a load gets a [`Flight`] and owes it an end: either [`Flight::land`] with the
 //! result, which everybody aboard receives and which hands over the load that waits, or its drop,
-//! which tells everybody aboard that there will be none. Nothing is kept of a key without a load.
+//! which tells everybody aboard that there will be none.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 use tidemark_shared::{
-    digest::Digest,
     fill::Permit,
-    flight::{Claim, Join, join},
+    flight::{Account, Claim, Observed, Seat as Place},
     key::Key,
-    stamp::Witness,
 };
 
 use crate::handover::{Giver, Taker, handover};
 
 /// The loads of one instance.
-pub(crate) struct Flights<T>(Rc<RefCell<BTreeMap<Key, Loads<T>>>>);
+pub(crate) struct Flights<T>(Rc<RefCell<Account<Aboard<T>>>>);
 
-/// The loads of one key. The running one has begun; the waiting one begins when that has ended.
-struct Loads<T> {
-    running: Load<T>,
-    waiting: Option<Load<T>>,
-}
-
-struct Load<T> {
-    /// What was observed before it begins by those who share it, the latest; nothing where nobody
-    /// is covered by it. Then the origin may answer from its memory, and nobody may join later.
-    observed: Option<Observed>,
-    /// The latest moment that anybody demands, in ms since the Unix epoch.
+/// Those who share a load.
+struct Aboard<T> {
+    givers: Vec<Giver<T>>,
+    /// The latest state that one of them demands.
     at_least_ms: Option<i64>,
-    /// What its answer will be stored by: of those who share it, the latest.
-    permit: Option<Permit>,
-    aboard: Vec<Giver<T>>,
-}
-
-/// What a load begins under.
-#[derive(Clone, Copy)]
-struct Observed {
-    witness: Witness,
-    digest: Digest,
 }
 
 /// What the origin has to know of a load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Terms {
-    /// What was observed and will be stored under; without it, what the origin remembers will do.
-    pub(crate) witness: Option<Digest>,
+    /// What it may claim of one that runs there.
+    pub(crate) observed: Option<Observed>,
+    /// Whether others may join it here.
+    pub(crate) is_joinable: bool,
     /// No earlier state will do; in ms since the Unix epoch by the database's clock.
-    pub(crate) at_least_ms: Option<i64>,
-}
-
-/// A request that wants aboard.
-pub(crate) struct Passenger {
-    pub(crate) claim: Claim,
-    /// Granted *before* the origin is asked: there is no load to run for whoever has not brought here
-    /// what was observed for it.
-    pub(crate) permit: Option<Permit>,
-    /// The request's `Tidemark-At-Least`, in ms since the Unix epoch.
     pub(crate) at_least_ms: Option<i64>,
 }
 
@@ -94,6 +67,15 @@ impl<T> Default for Flights<T> {
     }
 }
 
+impl<T> Default for Aboard<T> {
+    fn default() -> Self {
+        Self {
+            givers: Vec::new(),
+            at_least_ms: None,
+        }
+    }
+}
+
 impl<T> Clone for Flights<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
@@ -101,45 +83,29 @@ impl<T> Clone for Flights<T> {
 }
 
 impl<T> Flights<T> {
-    /// Finds the load that serves a request, or begins it.
-    pub(crate) fn board(&self, key: &Key, passenger: Passenger) -> Seat<T> {
+    /// Finds the load that serves a request, or begins it. `at_least_ms` is the request's
+    /// `Tidemark-At-Least`.
+    pub(crate) fn board(
+        &self,
+        key: &Key,
+        claim: Claim,
+        permit: Option<Permit>,
+        at_least_ms: Option<i64>,
+    ) -> Seat<T> {
         let (giver, result) = handover();
-        let seat = |shared, flight| Seat {
+        let mut account = self.0.borrow_mut();
+        let boarded = account.board(key, claim, permit);
+        let aboard = boarded.passengers;
+        aboard.givers.push(giver);
+        aboard.at_least_ms = aboard.at_least_ms.max(at_least_ms);
+        Seat {
             result,
-            shared,
-            flight,
-        };
-        let mut flights = self.0.borrow_mut();
-        let running = flights.get(key).map(|loads| loads.running.witness());
-        match (join(passenger.claim, running), flights.get_mut(key)) {
-            (Join::Running, Some(loads)) => {
-                loads.running.aboard.push(giver);
-                seat(true, None)
-            }
-            (Join::Next, Some(loads)) => match &mut loads.waiting {
-                Some(waiting) => {
-                    waiting.admit(passenger, giver);
-                    seat(true, None)
-                }
-                none => {
-                    *none = Some(Load::new(passenger, giver));
-                    seat(false, None)
-                }
-            },
-            (Join::Begin, _) | (_, None) => {
-                drop(flights);
-                let flight = self.begin(key.clone(), Load::new(passenger, giver));
-                seat(false, Some(flight))
-            }
+            shared: boarded.seat == Place::Shares,
+            flight: (boarded.seat == Place::Begins).then(|| self.flight(key.clone())),
         }
     }
 
-    fn begin(&self, key: Key, running: Load<T>) -> Flight<T> {
-        let loads = Loads {
-            running,
-            waiting: None,
-        };
-        self.0.borrow_mut().insert(key.clone(), loads);
+    fn flight(&self, key: Key) -> Flight<T> {
         Flight {
             flights: self.clone(),
             key: Some(key),
@@ -147,79 +113,43 @@ impl<T> Flights<T> {
     }
 }
 
-impl<T> Load<T> {
-    fn new(first: Passenger, giver: Giver<T>) -> Self {
-        let mut load = Self {
-            observed: None,
-            at_least_ms: None,
-            permit: None,
-            aboard: Vec::with_capacity(1),
-        };
-        load.admit(first, giver);
-        load
-    }
-
-    /// Lets another request aboard, before the load begins. Every permit granted by then is good
-    /// for its answer; the latest is the likeliest to be of stamps that are still the current ones.
-    fn admit(&mut self, passenger: Passenger, giver: Giver<T>) {
-        self.observed = passenger.observed().or(self.observed);
-        self.at_least_ms = passenger.at_least_ms.max(self.at_least_ms);
-        self.permit = passenger.permit.or(self.permit.take());
-        self.aboard.push(giver);
-    }
-
-    fn witness(&self) -> Option<Witness> {
-        self.observed.map(|observed| observed.witness)
-    }
-}
-
-impl Passenger {
-    fn observed(&self) -> Option<Observed> {
-        let permit = self.permit.as_ref().filter(|_| self.claim.covered)?;
-        Some(Observed {
-            witness: self.claim.witness?,
-            digest: permit.digest(),
-        })
-    }
-}
-
 impl<T: Clone> Flight<T> {
     /// Ends the load: gives everybody aboard its result.
     pub(crate) fn land(mut self, result: T) -> Landed<T> {
-        let Some((key, loads)) = self.take() else {
+        let key = self.key.take();
+        let landed = key.and_then(|key| {
+            let landed = self.flights.0.borrow_mut().land(&key);
+            landed.map(|landed| (key, landed))
+        });
+        let Some((key, landed)) = landed else {
             return Landed {
                 permit: None,
                 next: None,
             };
         };
-        let next = loads
-            .waiting
-            .map(|waiting| self.flights.begin(key, waiting));
-        for giver in loads.running.aboard {
+        for giver in landed.passengers.givers {
             giver.give(result.clone());
         }
         Landed {
-            permit: loads.running.permit,
-            next,
+            permit: landed.permit,
+            next: landed.goes_on.then(|| self.flights.flight(key)),
         }
     }
 }
 
 impl<T> Flight<T> {
-    /// What the origin has to know, now that the load begins and nobody else comes aboard before it.
+    /// What the origin has to know, now that the load begins.
     pub(crate) fn terms(&self) -> Terms {
-        let flights = self.flights.0.borrow();
-        let running = self.key.as_ref().and_then(|key| flights.get(key));
-        running.map_or_else(Terms::default, |loads| Terms {
-            witness: loads.running.observed.map(|observed| observed.digest),
-            at_least_ms: loads.running.at_least_ms,
-        })
-    }
-
-    fn take(&mut self) -> Option<(Key, Loads<T>)> {
-        let key = self.key.take()?;
-        let loads = self.flights.0.borrow_mut().remove(&key)?;
-        Some((key, loads))
+        let Some(key) = &self.key else {
+            return Terms::default();
+        };
+        let account = self.flights.0.borrow();
+        let aboard = account.passengers(key);
+        Terms {
+            observed: account.claim(key),
+            is_joinable: account.is_joinable(key),
+            at_least_ms: aboard.and_then(|aboard| aboard.at_least_ms),
+        }
     }
 }
 
@@ -227,7 +157,10 @@ impl<T> Drop for Flight<T> {
     /// A load that was given up: both of the key's loads are forgotten, and whoever is aboard
     /// hears of it, because the givers go as well.
     fn drop(&mut self) {
-        drop(self.take());
+        if let Some(key) = self.key.take() {
+            let aboard = self.flights.0.borrow_mut().give_up(&key);
+            drop(aboard);
+        }
     }
 }
 
@@ -262,31 +195,20 @@ mod tests {
             }),
             stamps: vec![Some(Stamp::new(1, token))],
         };
+        let witness = observed.witness(&scopes).unwrap();
         let claim = Claim {
-            witness: observed.witness(&scopes),
+            observed: Some(Observed::of(Epoch::new(1), witness)),
             covered: true,
         };
         (claim, observed.permit(&key(), &scopes))
     }
 
     fn saw_nothing() -> (Claim, Option<Permit>) {
-        let claim = Claim {
-            witness: None,
-            covered: false,
-        };
-        (claim, None)
+        (Claim::NONE, None)
     }
 
     fn board(flights: &Flights<u8>, (claim, permit): (Claim, Option<Permit>)) -> Seat<u8> {
-        flights.board(&key(), passenger(claim, permit))
-    }
-
-    fn passenger(claim: Claim, permit: Option<Permit>) -> Passenger {
-        Passenger {
-            claim,
-            permit,
-            at_least_ms: None,
-        }
+        flights.board(&key(), claim, permit, None)
     }
 
     fn received(seat: Seat<u8>) -> Option<u8> {
@@ -300,6 +222,8 @@ mod tests {
         let mut first = board(&flights, saw(1));
         let second = board(&flights, saw(1));
         assert!(!first.shared && second.shared && second.flight.is_none());
+        let terms = first.flight.as_ref().unwrap().terms();
+        assert_eq!(terms.observed, saw(1).0.observed);
 
         let landed = first.flight.take().unwrap().land(7);
         assert_eq!(landed.permit, saw(1).1);
@@ -325,7 +249,11 @@ mod tests {
 
         let late = board(&flights, saw(3));
         assert!(late.shared, "the running load began under these stamps");
-        let landed = landed.next.unwrap().land(2);
+        let next = landed.next.unwrap();
+        let terms = next.terms();
+        assert_eq!(terms.observed, None, "others aboard have observed less");
+        assert!(terms.is_joinable, "what the origin remembers is too old");
+        let landed = next.land(2);
         assert_eq!(landed.permit, saw(3).1);
         assert!(landed.next.is_none());
         for seat in [first, latest, blind, late] {
@@ -345,43 +273,25 @@ mod tests {
     }
 
     #[test]
-    fn i3_the_origin_is_told_what_anybody_aboard_insists_on() {
+    fn i3_the_origin_is_told_the_latest_state_that_anybody_demands() {
         let flights = Flights::<u8>::default();
-        let demanding = |at_least_ms, (claim, permit)| Passenger {
-            at_least_ms,
-            ..passenger(claim, permit)
+        let board = |at_least_ms| {
+            let (claim, permit) = saw_nothing();
+            flights.board(&key(), claim, permit, at_least_ms)
         };
-        let first = flights.board(&key(), demanding(Some(3), saw_nothing()));
-        for at_least_ms in [Some(7), None, Some(5)] {
-            flights.board(&key(), demanding(at_least_ms, saw_nothing()));
+        let first = board(Some(3));
+        for at_least_ms in [None, Some(7), Some(5)] {
+            board(at_least_ms);
         }
-        let begun = first.flight.unwrap();
-        assert_eq!(begun.terms().at_least_ms, Some(3));
-        let next = begun.land(1).next.unwrap();
-        let blind = Terms {
-            witness: None,
+        let running = first.flight.unwrap();
+        assert_eq!(running.terms().at_least_ms, Some(3));
+        let next = running.land(1).next.unwrap();
+        let terms = Terms {
+            observed: None,
+            is_joinable: false,
             at_least_ms: Some(7),
         };
-        assert_eq!(next.terms(), blind);
-
-        let storing = flights.board(&key(), demanding(None, saw(1)));
-        assert!(!storing.shared, "what is remembered would be stored");
-        let last = next.land(2).next.unwrap();
-        let digest = saw(1).1.unwrap().digest();
-        assert_eq!(last.terms().witness, Some(digest));
-    }
-
-    #[test]
-    fn i3_a_load_that_the_origin_may_remember_is_not_joined_once_it_runs() {
-        let flights = Flights::default();
-        let (claim, permit) = saw(1);
-        let uncovered = Claim {
-            covered: false,
-            ..claim
-        };
-        let first = board(&flights, (uncovered, permit));
-        assert_eq!(first.flight.as_ref().unwrap().terms(), Terms::default());
-        assert!(!board(&flights, saw(1)).shared);
+        assert_eq!(next.terms(), terms);
     }
 
     #[test]

@@ -44,10 +44,7 @@ impl Need {
     fn bypass() -> Self {
         Self {
             outcome: Outcome::RedisUnavailable,
-            claim: Claim {
-                witness: None,
-                covered: false,
-            },
+            claim: Claim::NONE,
             permit: None,
         }
     }
@@ -110,7 +107,9 @@ async fn ensure_stamps(
     Ok(())
 }
 
-/// Gives these scopes stamps, and observes which they have then.
+/// Gives these scopes stamps, and observes what governs the answer then: all of it at one moment, since
+/// stamps and a tidemark of two moments may never have been there together (of a Redis that fell back
+/// in between).
 async fn stamp(
     instance: &Instance,
     question: &Question<'_>,
@@ -120,8 +119,8 @@ async fn stamp(
 ) -> Result<(), RedisError> {
     let settings = &instance.settings;
     let names: Vec<_> = missing
-        .iter()
-        .map(|&place| settings.keyspace.stamp(&question.scopes[place]))
+        .into_iter()
+        .map(|place| settings.keyspace.stamp(&question.scopes[place]))
         .collect();
     let new: Vec<_> = names
         .iter()
@@ -134,9 +133,7 @@ async fn stamp(
         .collect();
     let life = settings.catalog.stamp_ttl();
     instance.redis.set_stamps(&new, life, overwrite).await?;
-    let stamps = instance.redis.get_all(&names).await?;
-    for (place, stamp) in missing.into_iter().zip(stamps) {
-        observed.stamps[place] = stamp.as_deref().and_then(Stamp::parse);
-    }
+    let names = question.demand().governing_names(&settings.keyspace);
+    *observed = Observation::of_governing(&instance.redis.get_all(&names).await?);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{AGE, CONTENT_TYPE, RETRY_AFTER},
+    header::{AGE, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
     uri::{PathAndQuery, Scheme},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -44,6 +44,18 @@ const CACHE_GROUPS: HeaderName = HeaderName::from_static(header::CACHE_GROUPS);
 pub(crate) struct Order {
     pub(crate) target: PathAndQuery,
     pub(crate) traceparent: Option<HeaderValue>,
+    /// What those for whom it is asked insist on.
+    pub(crate) terms: Terms,
+}
+
+impl Order {
+    /// The same order, on these terms.
+    pub(crate) fn on(&self, terms: Terms) -> Self {
+        Self {
+            terms,
+            ..self.clone()
+        }
+    }
 }
 
 /// What came of asking. All who share a load get a clone, which shares the body.
@@ -113,15 +125,15 @@ impl Origin {
     }
 
     /// Asks, and waits for the whole answer, within a deadline.
-    pub(crate) async fn ask(&self, order: &Order, terms: Terms) -> Loaded {
-        within(deadline::ORIGIN, self.exchange(order, terms))
+    pub(crate) async fn ask(&self, order: &Order) -> Loaded {
+        within(deadline::ORIGIN, self.exchange(order))
             .await
             .unwrap_or(Err(Failure::Timeout))
             .inspect_err(note)
     }
 
-    async fn exchange(&self, order: &Order, terms: Terms) -> Loaded {
-        let response = send(self.request(order, terms)?)
+    async fn exchange(&self, order: &Order) -> Loaded {
+        let response = send(self.request(order)?)
             .await
             .map_err(|code| failure(&code))?;
         let (head, body) = response.into_parts();
@@ -150,21 +162,17 @@ impl Origin {
 
     /// A `GET` without a body. Made by hand, since the SDK's own conversion gives every request a
     /// body, which a `GET` would announce as `Transfer-Encoding: chunked`.
-    fn request(&self, order: &Order, terms: Terms) -> Result<types::Request, Failure> {
+    fn request(&self, order: &Order) -> Result<types::Request, Failure> {
         let headers = Fields::new();
         if let Some(traceparent) = &order.traceparent {
             // A value that the host does not take is not worth the answer.
             let _ = headers.append("traceparent", traceparent.as_bytes());
         }
-        let witness = terms.witness.map(|digest| digest.to_string());
-        let at_least = terms.at_least_ms.map(|moment| moment.to_string());
-        for (name, value) in [(header::WITNESS, witness), (header::AT_LEAST, at_least)] {
-            if let Some(value) = value {
-                // Unlike the trace's, these decide which answer will do.
-                headers
-                    .append(name, value.as_bytes())
-                    .map_err(|_| Failure::Unreachable)?;
-            }
+        for (name, value) in order.terms.fields() {
+            // Without it, the answer may not be one that will do.
+            headers
+                .append(name, value.as_bytes())
+                .map_err(|_| Failure::Unreachable)?;
         }
         let (_, no_trailers) = wit_future::new(|| Ok(None));
         let (request, _) = types::Request::new(headers, None, no_trailers, Some(options()));
@@ -179,6 +187,27 @@ impl Origin {
             .and_then(|()| request.set_path_with_query(Some(order.target.as_str())))
             .map_err(|()| Failure::Unreachable)?;
         Ok(request)
+    }
+}
+
+impl Terms {
+    /// As fields of the request.
+    fn fields(self) -> impl Iterator<Item = (&'static str, String)> {
+        let witness = self.observed.map(|observed| observed.to_string());
+        let is_to_be_read = self.is_joinable && self.observed.is_none();
+        [
+            (header::WITNESS, witness),
+            (
+                CACHE_CONTROL.as_str(),
+                is_to_be_read.then(|| header::CACHE_CONTROL_REVALIDATE.to_owned()),
+            ),
+            (
+                header::AT_LEAST,
+                self.at_least_ms.map(|moment| moment.to_string()),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
     }
 }
 

@@ -12,7 +12,7 @@ use tidemark_shared::{
     scope::Scope,
 };
 
-use crate::{origin::Order, settings::Settings};
+use crate::{flight::Terms, origin::Order, settings::Settings};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -81,5 +81,6 @@ fn order(request: &Parts) -> Order {
             .cloned()
             .unwrap_or_else(|| PathAndQuery::from_static("/")),
         traceparent: request.headers.get(TRACEPARENT).cloned(),
+        terms: Terms::default(),
     }
 }

@@ -14,7 +14,7 @@ use tidemark_shared::{
 
 use crate::{
     clock::now_ms,
-    flight::{Flight, Passenger, Terms},
+    flight::Flight,
     instance::Instance,
     lookup::{Found, Need, look_up},
     origin::{Loaded, Order},
@@ -52,7 +52,7 @@ async fn pass(instance: &Instance, question: &Question<'_>) -> Reply {
         stored: false,
         collapsed: false,
     };
-    let loaded = instance.origin.ask(&question.order, Terms::default()).await;
+    let loaded = instance.origin.ask(&question.order).await;
     Reply::loaded(loaded, status, CACHE_CONTROL_NO_STORE)
 }
 
@@ -63,12 +63,11 @@ async fn load(
     need: &Need,
 ) -> Result<Reply, Problem> {
     for _ in 0..SEATS {
-        let passenger = Passenger {
-            claim: need.claim,
-            permit: need.permit.clone(),
-            at_least_ms: question.at_least_ms,
-        };
-        let seat = instance.flights.board(&question.key, passenger);
+        let permit = need.permit.clone();
+        let at_least_ms = question.at_least_ms;
+        let seat = instance
+            .flights
+            .board(&question.key, need.claim, permit, at_least_ms);
         if let Some(flight) = seat.flight {
             let errand = Errand {
                 order: question.order.clone(),
@@ -105,7 +104,8 @@ struct Errand {
 /// Runs a load, then those that have waited for it: all are of one key, and ask the same.
 async fn fly(instance: Rc<Instance>, mut flight: Flight<Loaded>, errand: Errand) {
     loop {
-        let loaded = instance.origin.ask(&errand.order, flight.terms()).await;
+        let order = errand.order.on(flight.terms());
+        let loaded = instance.origin.ask(&order).await;
         let answer = loaded.as_ref().ok().and_then(|it| it.storable());
         let landed = flight.land(loaded);
         if let (Some(permit), Some(answer)) = (landed.permit, answer) {

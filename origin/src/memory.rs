@@ -16,9 +16,9 @@
 //!   It loses it with the leadership, and whatever it had: the next one begins a new [`Epoch`].
 //! - **Only for as long as it surely leads** ([`Memory::lease`]): a leader that was frozen may have a
 //!   successor of which it does not know.
-//! - **Nobody stores what was remembered.** It is older than the stamps which an edge has observed, so
-//!   it is given only to requests without `Tidemark-Witness`, and does not say by which catalog it
-//!   was made: without that, an edge stores no answer.
+//! - **Nobody stores what was remembered.** It may be older than the stamps which an edge has observed, so
+//!   it is no answer to `Tidemark-Witness`; and it does not say by which catalog it was made, without
+//!   which an edge stores no answer.
 //!
 //! A lost stamp equals nothing, here as in Redis. So to give a scope a new stamp it is enough to
 //! forget the old one: the next load gives it another.

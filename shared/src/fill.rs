@@ -100,13 +100,6 @@ impl Permit {
         }
     }
 
-    /// A digest of what was observed, epoch and stamps: equal only if both are.
-    pub fn digest(&self) -> Digest {
-        let epoch = self.epoch.token().to_le_bytes();
-        let witness = self.witness.digest().to_bytes();
-        Digest::of_fields([Some(epoch.as_slice()), Some(witness.as_slice())])
-    }
-
     /// Whether an answer is of the catalog that the permit's epoch belongs to, and depends on the very
     /// scopes whose stamps were observed.
     pub fn admits(&self, answer: &Answer) -> bool {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::{
     entry::Entry,
     fill::Permit,
-    flight::Claim,
+    flight::{Claim, Observed},
     key::{Key, Keyspace},
     outcome::Outcome,
     policy::Policy,
@@ -49,9 +49,14 @@ impl Observation {
     /// What the reply to an `MGET` of [`Demand::names`] holds: the entry, and what governs it.
     pub fn of_reply(values: Vec<Option<Bytes>>) -> (Option<Bytes>, Self) {
         let mut values = values.into_iter();
-        let (entry, tidemark) = (values.next().flatten(), values.next().flatten());
-        let stamps = values.as_slice().iter().map(Option::as_deref);
-        (entry, Self::read(tidemark.as_deref(), stamps))
+        let entry = values.next().flatten();
+        (entry, Self::of_governing(values.as_slice()))
+    }
+
+    /// What the reply to an `MGET` of [`Demand::governing_names`] holds.
+    pub fn of_governing(values: &[Option<Bytes>]) -> Self {
+        let mut values = values.iter().map(Option::as_deref);
+        Self::read(values.next().flatten(), values)
     }
 
     /// The places of the scopes that have no stamp.
@@ -81,8 +86,11 @@ impl Observation {
         let recent = self
             .tidemark
             .is_some_and(|tidemark| is_recent(&tidemark, &demand.policy, now_ms));
+        let epoch = self.tidemark.map(|tidemark| tidemark.epoch);
         Claim {
-            witness: self.witness(demand.scopes),
+            observed: epoch
+                .zip(self.witness(demand.scopes))
+                .map(|(epoch, witness)| Observed::of(epoch, witness)),
             covered: recent && self.covers(demand.at_least_ms),
         }
     }
@@ -116,11 +124,15 @@ impl Demand<'_> {
     /// The names in Redis that are read at once to judge what is cached: see
     /// [`Observation::of_reply`].
     pub fn names(&self, keyspace: &Keyspace) -> Vec<String> {
-        let mut names = Vec::with_capacity(self.scopes.len() + 2);
-        names.push(keyspace.entry(self.key));
-        names.push(keyspace.tidemark());
-        names.extend(self.scopes.iter().map(|scope| keyspace.stamp(scope)));
+        let mut names = vec![keyspace.entry(self.key)];
+        names.extend(self.governing_names(keyspace));
         names
+    }
+
+    /// The same without the entry: what governs it, the tidemark and the stamps.
+    pub fn governing_names(&self, keyspace: &Keyspace) -> Vec<String> {
+        let stamps = self.scopes.iter().map(|scope| keyspace.stamp(scope));
+        std::iter::once(keyspace.tidemark()).chain(stamps).collect()
     }
 }
 

@@ -243,10 +243,12 @@ async fn i1_what_is_to_be_stored_is_never_what_was_remembered() {
     assert_eq!(hit.header("tidemark-catalog"), "", "{hit:?}");
     assert!(!hit.header("cache-groups").is_empty(), "{hit:?}");
 
-    let witness = [("tidemark-witness", "0123456789abcdef0123456789abcdef")];
-    for _ in 0..3 {
+    for insists in [
+        ("tidemark-witness", "0123456789abcdef0123456789abcdef"),
+        ("cache-control", "no-cache"),
+    ] {
         let before = executions(&stack).await;
-        let answer = stack.read_at(origin, &dashboard(42), &witness).await;
+        let answer = stack.read_at(origin, &dashboard(42), &[insists]).await;
         assert_eq!(answer.cache_status(), "");
         assert!(!answer.header("tidemark-catalog").is_empty(), "{answer:?}");
         assert_eq!(executions(&stack).await - before, 1);

@@ -413,7 +413,10 @@ async fn i4_a_tidemark_s_name_that_holds_something_else_proves_nothing() {
     )
     .await;
     rename(&stack, "New").await;
-    let answer = stack.read(&dashboard(42)).await;
+    // The origin may remember what was true before; it can prove that, and no more than that.
+    let visible = stack.now().await.to_string();
+    let at_least = [("tidemark-at-least", visible.as_str())];
+    let answer = stack.read_with(&dashboard(42), &at_least).await;
     assert_eq!(name(&answer), "New");
     let () = stack.redis(&["DEL", "tm:tidemark"]).await;
     assert_eq!(name(&stack.hit(&dashboard(42)).await), "New");

@@ -42,9 +42,10 @@ pub(super) async fn answer(
         policy: query.policy,
         at_least_ms,
     };
-    // Whoever sends one will store the answer under what it has observed by now.
-    let is_to_be_stored = headers.contains_key(tidemark_header::WITNESS);
-    if !is_to_be_stored && let Some(remembered) = service.memory.recall(&demand) {
+    // Whoever sends a witness will store the answer under what it has observed by now.
+    let anew =
+        headers.contains_key(tidemark_header::WITNESS) || tidemark_header::demands_anew(headers);
+    if !anew && let Some(remembered) = service.memory.recall(&demand) {
         return Ok(recalled(remembered, &demand, headers));
     }
 

@@ -14,14 +14,14 @@ use tidemark_shared::{
     epoch::Epoch,
     event::{Event, EventId},
     fill::{Answer, Permit, Provenance},
-    flight::{self, Claim, Join},
+    flight::{self, Claim, Join, Observed},
     freshness::{Demand, Observation, judge},
     history::{self, Ground, Record, Succession},
     key::Key,
     param::Params,
     policy::Policy,
     scope::Scope,
-    stamp::{Stamp, Witness},
+    stamp::Stamp,
     tidemark::Tidemark,
 };
 
@@ -104,6 +104,24 @@ pub(crate) struct Basis {
     pub(crate) epoch: Token,
     pub(crate) catalog: u8,
     pub(crate) stamps: Stamps,
+}
+
+impl Basis {
+    /// What one has seen whose permit rests on this.
+    fn as_seen(self) -> Seen {
+        let mark = Mark {
+            term: 1,
+            epoch: self.epoch,
+            as_of: 0,
+            event: (1, 1),
+            catalog: self.catalog,
+            upstream: None,
+        };
+        Seen {
+            mark: Some(mark),
+            stamps: self.stamps,
+        }
+    }
 }
 
 /// An answer of the origin: the state of the data that it shows, and the catalog that made it.
@@ -194,17 +212,19 @@ pub(crate) fn claim(seen: Seen, ask: Ask) -> Claim {
     })
 }
 
-/// The witness of these stamps, if all are there.
-pub(crate) fn witness(stamps: Stamps) -> Option<Witness> {
-    thread_local!(static SAID: Memory<Stamps, Option<Witness>> = Memory::default());
-    remember(&SAID, stamps, || {
-        observation(Seen { mark: None, stamps }).witness(&scopes(stamps))
-    })
+/// Which load serves a claim; `running` is what the running one began under.
+pub(crate) fn join(claim: Claim, running: Option<Option<Basis>>) -> Join {
+    flight::join(claim, running.map(|basis| basis.and_then(observed)))
 }
 
-/// Which load serves a claim; `running` is what the running one began under.
-pub(crate) fn join(claim: Claim, running: Option<Option<Stamps>>) -> Join {
-    flight::join(claim, running.map(|stamps| stamps.and_then(witness)))
+/// What a request observed that saw this.
+fn observed(basis: Basis) -> Option<Observed> {
+    let ask = Ask {
+        at_least: None,
+        now: 0,
+        promise: 0,
+    };
+    claim(basis.as_seen(), ask).observed
 }
 
 /// The epoch that goes on, if one does.
@@ -297,19 +317,7 @@ fn observation(seen: Seen) -> Observation {
 }
 
 fn permit(key: &Key, basis: Basis) -> Option<Permit> {
-    let mark = Mark {
-        term: 1,
-        epoch: basis.epoch,
-        as_of: 0,
-        event: (1, 1),
-        catalog: basis.catalog,
-        upstream: None,
-    };
-    let seen = Seen {
-        mark: Some(mark),
-        stamps: basis.stamps,
-    };
-    observation(seen).permit(key, &scopes(basis.stamps))
+    observation(basis.as_seen()).permit(key, &scopes(basis.stamps))
 }
 
 /// Stored and read again: through the bytes that Redis would hold.

@@ -5,7 +5,7 @@
 use tidemark_shared::flight::{Claim, Join};
 
 use crate::{
-    decisions::{Basis, Cached, Commits, Seen, Shown, Stamps, join},
+    decisions::{Basis, Cached, Commits, Seen, Shown, join},
     mutant::Mutant,
 };
 
@@ -41,8 +41,8 @@ pub(crate) struct Must {
 /// A load: one question to the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Load {
-    /// The stamps it began under, where all were there.
-    pub(crate) under: Option<Stamps>,
+    /// The epoch and stamps it began under, where all were there.
+    pub(crate) under: Option<Basis>,
     pub(crate) permit: Option<Basis>,
     pub(crate) must: Must,
     /// Whether more than one request is aboard.
@@ -75,7 +75,7 @@ impl Edge {
     pub(crate) fn board(
         &mut self,
         claim: Claim,
-        under: Option<Stamps>,
+        under: Option<Basis>,
         permit: Option<Basis>,
         must: Must,
         mutant: Option<Mutant>,
@@ -87,6 +87,13 @@ impl Edge {
         );
         if older && seat == Join::Next {
             seat = Join::Running;
+        }
+        if mutant == Some(Mutant::JoinsOtherEpoch) && claim.covered {
+            let stamps = |basis: Option<Basis>| basis.map(|basis| basis.stamps);
+            let running = self.running.and_then(|load| stamps(load.under));
+            if running.is_some() && running == stamps(under) {
+                seat = Join::Running;
+            }
         }
         let new = Load {
             under,

@@ -4,6 +4,7 @@
 //! another one could add, new stamps where some are missing, its own filler does as well.
 
 use crate::{
+    memory::Remembering,
     path::{Does, Paths, Resolved},
     reach::Reach,
     system::{Config, Faults, NO_PROMISE},
@@ -191,6 +192,21 @@ pub(crate) const IN_DOUBT: Config = Config {
     ..ALONE
 };
 
+/// Requests share loads while their Redis falls back to any earlier state.
+pub(crate) const FALLING_BACK: Config = Config {
+    name: "falling back",
+    touches: &[0],
+    heartbeats: 1,
+    home: ONE_FAILOVER,
+    requests: 2,
+    reaches: &[
+        Reach::HitAfterChange,
+        Reach::HitAfterFailover,
+        Reach::SharedLoad,
+    ],
+    ..SHARING
+};
+
 /// A little of everything at once: shared loads, hand-over, eviction, failover.
 pub(crate) const COMBINED: Config = Config {
     name: "combined",
@@ -218,4 +234,22 @@ pub(crate) const PATHS_AND_BACK: Paths = Paths {
     name: "paths and back",
     transactions: &[Does::MovesParent, Does::ChangesChild, Does::MovesParent],
     ..PATHS
+};
+
+/// The origin's memory while its relay loses the Redis and finds it again.
+pub(crate) const MEMORY: Remembering = Remembering {
+    name: "memory",
+    slip: None,
+    commits: 2,
+    requests: 2,
+    hand_overs: 0,
+    losses: 1,
+};
+
+/// The same while the leadership goes to another origin and comes back.
+pub(crate) const MEMORY_ACROSS: Remembering = Remembering {
+    name: "memory across leaderships",
+    commits: 1,
+    hand_overs: 2,
+    ..MEMORY
 };

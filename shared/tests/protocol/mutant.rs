@@ -11,6 +11,8 @@ pub(crate) enum Mutant {
     StoresOlderLoad,
     /// A load is joined without looking whether the tidemark covers what the request demands.
     JoinsUncovered,
+    /// A load is joined if it began under the same stamps, in whatever epoch.
+    JoinsOtherEpoch,
     /// A missing stamp reads as zero, and so equals a missing one.
     MissingIsZero,
     /// An answer of another catalog is stored like any other.

@@ -66,12 +66,9 @@ impl Config {
                 redis.stamp_missing(missing, || tokens.next().unwrap_or(0));
             }
             Action::ReadBack(place) => {
-                let now = self.near(state).stamps;
+                let now = self.seen(state);
                 let request = state.edge.requests[place].as_mut()?;
-                let tokens = request.seen.stamps.slice_mut().iter_mut();
-                for (token, now) in tokens.zip(now.slice()) {
-                    *token = token.or(*now);
-                }
+                request.seen = now;
                 request.stage = Stage::Ready;
                 if !self.sharing {
                     self.board(state, place)?;
@@ -110,7 +107,7 @@ impl Config {
         if self.mutant == Some(Mutant::JoinsUncovered) {
             claim.covered = true;
         }
-        let under = claim.witness.map(|_| request.seen.stamps);
+        let under = request.seen.basis().filter(|_| claim.observed.is_some());
         let permit = request
             .seen
             .basis()

@@ -176,7 +176,7 @@ impl State {
             .flatten()
         {
             if let Some(under) = &mut load.under {
-                stamps(under, each);
+                basis(under, each);
             }
             if let Some(permit) = &mut load.permit {
                 basis(permit, each);
