@@ -120,6 +120,7 @@ macro_rules! slips {
             let slipping = Remembering {
                 name: stringify!($slip),
                 slip: Some(Slip::$slip),
+                commits: 1,
                 ..$model
             };
             breaks(&slipping, $invariant);

@@ -350,7 +350,8 @@ impl Remembering {
         let unknown = state.rows & !state.remembered != 0;
         match state.phase {
             Phase::Rest => {
-                let for_memory = state.leads && (unknown || state.memory.mark.is_none());
+                let proven = state.memory.mark.map(|mark| mark.as_of);
+                let for_memory = state.leads && (unknown || proven < Some(state.commits));
                 let for_redis = state.rows != 0 || state.redis.mark.is_none();
                 if for_memory || (for_redis && !state.is_lost) {
                     actions.push(Action::Clock);
@@ -382,7 +383,12 @@ impl Remembering {
 
     fn edge_actions(&self, state: &State, actions: &mut Vec<Action>) {
         if state.requests > 0 && state.fillers.contains(&None) {
-            for demanding in [false, true] {
+            let demands = if state.commits > 0 {
+                &[false, true][..]
+            } else {
+                &[false]
+            };
+            for &demanding in demands {
                 actions.push(Action::Ask {
                     blind: true,
                     demanding,
@@ -478,7 +484,7 @@ impl Model for Remembering {
             Property::always("I1", Self::i1),
             Property::always("I3", |_, state: &State| !state.is_broken),
         ];
-        if self.slip.is_none() {
+        if self.slip.is_none() && self.losses > 0 {
             properties.push(Property::sometimes(
                 "without Redis, the memory shows a change",
                 |_, state: &State| {
@@ -486,6 +492,8 @@ impl Model for Remembering {
                     state.is_lost && state.commits > 0 && state.rows != 0 && hit.is_some()
                 },
             ));
+        }
+        if self.slip.is_none() {
             properties.push(Property::sometimes(
                 "a hit of each, after all hand-overs",
                 |_, state: &State| {

@@ -251,5 +251,6 @@ pub(crate) const MEMORY_ACROSS: Remembering = Remembering {
     name: "memory across leaderships",
     commits: 1,
     hand_overs: 2,
+    losses: 0,
     ..MEMORY
 };
