@@ -16,7 +16,25 @@ use tidemark_shared::{
 use crate::handover::{Giver, Taker, handover};
 
 /// The loads of one instance.
-pub(crate) struct Flights<T>(Rc<RefCell<Account<Vec<Giver<T>>>>>);
+pub(crate) struct Flights<T>(Rc<RefCell<Account<Aboard<T>>>>);
+
+/// Those who share a load.
+struct Aboard<T> {
+    givers: Vec<Giver<T>>,
+    /// The latest state that one of them demands.
+    at_least_ms: Option<i64>,
+}
+
+/// What the origin has to know of a load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// What it may claim of one that runs there.
+    pub(crate) observed: Option<Observed>,
+    /// Whether others may join it here.
+    pub(crate) is_joinable: bool,
+    /// No earlier state will do; in ms since the Unix epoch by the database's clock.
+    pub(crate) at_least_ms: Option<i64>,
+}
 
 /// A request's place aboard a load.
 pub(crate) struct Seat<T> {
@@ -49,6 +67,15 @@ impl<T> Default for Flights<T> {
     }
 }
 
+impl<T> Default for Aboard<T> {
+    fn default() -> Self {
+        Self {
+            givers: Vec::new(),
+            at_least_ms: None,
+        }
+    }
+}
+
 impl<T> Clone for Flights<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
@@ -56,12 +83,21 @@ impl<T> Clone for Flights<T> {
 }
 
 impl<T> Flights<T> {
-    /// Finds the load that serves a request, or begins it.
-    pub(crate) fn board(&self, key: &Key, claim: Claim, permit: Option<Permit>) -> Seat<T> {
+    /// Finds the load that serves a request, or begins it. `at_least_ms` is the request's
+    /// `Tidemark-At-Least`.
+    pub(crate) fn board(
+        &self,
+        key: &Key,
+        claim: Claim,
+        permit: Option<Permit>,
+        at_least_ms: Option<i64>,
+    ) -> Seat<T> {
         let (giver, result) = handover();
         let mut account = self.0.borrow_mut();
         let boarded = account.board(key, claim, permit);
-        boarded.passengers.push(giver);
+        let aboard = boarded.passengers;
+        aboard.givers.push(giver);
+        aboard.at_least_ms = aboard.at_least_ms.max(at_least_ms);
         Seat {
             result,
             shared: boarded.seat == Place::Shares,
@@ -106,7 +142,7 @@ impl<T: Clone> Flight<T> {
                 next: None,
             };
         };
-        for giver in landed.passengers {
+        for giver in landed.passengers.givers {
             giver.give(result.clone());
         }
         Landed {
@@ -117,9 +153,18 @@ impl<T: Clone> Flight<T> {
 }
 
 impl<T> Flight<T> {
-    /// What this load may claim of one that runs at the origin.
-    pub(crate) fn claim(&self) -> Option<Observed> {
-        self.flights.0.borrow().claim(self.key.as_ref()?)
+    /// What the origin has to know, now that the load begins.
+    pub(crate) fn terms(&self) -> Terms {
+        let Some(key) = &self.key else {
+            return Terms::default();
+        };
+        let account = self.flights.0.borrow();
+        let aboard = account.passengers(key);
+        Terms {
+            observed: account.claim(key),
+            is_joinable: account.is_joinable(key),
+            at_least_ms: aboard.and_then(|aboard| aboard.at_least_ms),
+        }
     }
 }
 
@@ -178,7 +223,7 @@ mod tests {
     }
 
     fn board(flights: &Flights<u8>, (claim, permit): (Claim, Option<Permit>)) -> Seat<u8> {
-        flights.board(&key(), claim, permit)
+        flights.board(&key(), claim, permit, None)
     }
 
     fn received(seat: Seat<u8>) -> Option<u8> {
@@ -192,8 +237,8 @@ mod tests {
         let mut first = board(&flights, saw(1));
         let second = board(&flights, saw(1));
         assert!(!first.shared && second.shared && second.flight.is_none());
-        let claim = first.flight.as_ref().unwrap().claim();
-        assert_eq!(claim, saw(1).0.observed);
+        let terms = first.flight.as_ref().unwrap().terms();
+        assert_eq!(terms.observed, saw(1).0.observed);
 
         let landed = first.flight.take().unwrap().land(7);
         assert_eq!(landed.permit, saw(1).1);
@@ -220,7 +265,9 @@ mod tests {
         let late = board(&flights, saw(3));
         assert!(late.shared, "the running load began under these stamps");
         let next = landed.next.unwrap();
-        assert_eq!(next.claim(), None, "others aboard have observed less");
+        let terms = next.terms();
+        assert_eq!(terms.observed, None, "others aboard have observed less");
+        assert!(terms.is_joinable, "what the origin remembers is too old");
         let landed = next.land(2);
         assert_eq!(landed.permit, saw(3).1);
         assert!(landed.next.is_none());
@@ -254,6 +301,28 @@ mod tests {
         assert_eq!(landed.permit, permit);
         assert_eq!(received(seat), Some(7));
         assert!(!flights.is_loading(&key()));
+    }
+
+    #[test]
+    fn i3_the_origin_is_told_the_latest_state_that_anybody_demands() {
+        let flights = Flights::<u8>::default();
+        let board = |at_least_ms| {
+            let (claim, permit) = saw_nothing();
+            flights.board(&key(), claim, permit, at_least_ms)
+        };
+        let first = board(Some(3));
+        for at_least_ms in [None, Some(7), Some(5)] {
+            board(at_least_ms);
+        }
+        let running = first.flight.unwrap();
+        assert_eq!(running.terms().at_least_ms, Some(3));
+        let next = running.land(1).next.unwrap();
+        let terms = Terms {
+            observed: None,
+            is_joinable: false,
+            at_least_ms: Some(7),
+        };
+        assert_eq!(next.terms(), terms);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER},
+    header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER},
     response::Parts,
     uri::{PathAndQuery, Scheme},
 };
@@ -22,7 +22,6 @@ use tidemark_shared::{
     digest::Digest,
     etag::ETag,
     fill::{Answer, Provenance},
-    flight::Observed,
     header,
     problem::{self, Kind},
     stale::Held,
@@ -31,6 +30,7 @@ use tidemark_shared::{
 use crate::{
     address::OriginAddress,
     deadline::{Deadlines, within},
+    flight::Terms,
     log,
 };
 
@@ -39,6 +39,7 @@ const MAX_BODY: usize = 32 * 1024 * 1024;
 
 const AS_OF: HeaderName = HeaderName::from_static(header::AS_OF);
 const CATALOG: HeaderName = HeaderName::from_static(header::CATALOG);
+const CACHE_STATUS: HeaderName = HeaderName::from_static(header::CACHE_STATUS);
 const CACHE_GROUPS: HeaderName = HeaderName::from_static(header::CACHE_GROUPS);
 
 /// What to ask the origin.
@@ -48,15 +49,15 @@ pub(crate) struct Order {
     pub(crate) traceparent: Option<HeaderValue>,
     /// What the edge has already: if the answer is still the same, its body does not come again.
     pub(crate) held: Option<Held>,
-    /// What everybody for whom it is asked has observed before.
-    pub(crate) observed: Option<Observed>,
+    /// What those for whom it is asked insist on.
+    pub(crate) terms: Terms,
 }
 
 impl Order {
-    /// The same order, for those who have observed this.
-    pub(crate) fn claiming(&self, observed: Option<Observed>) -> Self {
+    /// The same order, on these terms.
+    pub(crate) fn on(&self, terms: Terms) -> Self {
         Self {
-            observed,
+            terms,
             ..self.clone()
         }
     }
@@ -78,6 +79,10 @@ pub(crate) struct Fetched {
     /// When it was true, and by what it was made; an answer that does not say can't be stored.
     pub(crate) as_of_ms: Option<i64>,
     pub(crate) provenance: Option<Provenance>,
+    /// What caches on the way did, such as the origin's own memory.
+    pub(crate) cache_status: Option<HeaderValue>,
+    /// How old the answer is, if one of them had it.
+    pub(crate) age: Option<HeaderValue>,
 }
 
 /// Why there is no answer.
@@ -195,6 +200,8 @@ impl Origin {
                 etag: ETag::of(&body),
                 as_of_ms: as_of_ms(&head.headers),
                 provenance,
+                cache_status: head.headers.get(&CACHE_STATUS).cloned(),
+                age: head.headers.get(AGE).cloned(),
                 body,
             });
         }
@@ -218,8 +225,11 @@ impl Origin {
             // Without it the answer comes whole.
             let _ = headers.append(IF_NONE_MATCH.as_str(), tag.header().as_bytes());
         }
-        if let Some(observed) = &order.observed {
-            let _ = headers.append(header::WITNESS, observed.to_string().as_bytes());
+        for (name, value) in order.terms.fields() {
+            // Without it, the answer may not be one that will do.
+            headers
+                .append(name, value.as_bytes())
+                .map_err(|_| Failure::Unreachable)?;
         }
         let (_, no_trailers) = wit_future::new(|| Ok(None));
         let (request, _) = types::Request::new(headers, None, no_trailers, Some(self.options()));
@@ -245,6 +255,27 @@ impl Origin {
         let _ = options.set_first_byte_timeout(nanoseconds(self.deadlines.origin));
         let _ = options.set_between_bytes_timeout(nanoseconds(self.deadlines.origin));
         options
+    }
+}
+
+impl Terms {
+    /// As fields of the request.
+    fn fields(self) -> impl Iterator<Item = (&'static str, String)> {
+        let witness = self.observed.map(|observed| observed.to_string());
+        let is_to_be_read = self.is_joinable && self.observed.is_none();
+        [
+            (header::WITNESS, witness),
+            (
+                CACHE_CONTROL.as_str(),
+                is_to_be_read.then(|| header::CACHE_CONTROL_REVALIDATE.to_owned()),
+            ),
+            (
+                header::AT_LEAST,
+                self.at_least_ms.map(|moment| moment.to_string()),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
     }
 }
 
@@ -278,6 +309,8 @@ fn renew(held: &Held, headers: &HeaderMap) -> Option<Fetched> {
         etag,
         as_of_ms: as_of_ms(headers),
         provenance: provenance(headers),
+        cache_status: headers.get(&CACHE_STATUS).cloned(),
+        age: headers.get(AGE).cloned(),
         body: held.entry.body.clone(),
     })
 }

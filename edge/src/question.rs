@@ -12,7 +12,7 @@ use tidemark_shared::{
     scope::Scope,
 };
 
-use crate::{origin::Order, settings::Settings};
+use crate::{flight::Terms, origin::Order, settings::Settings};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -82,6 +82,6 @@ fn order(request: &Parts) -> Order {
             .unwrap_or_else(|| PathAndQuery::from_static("/")),
         traceparent: request.headers.get(TRACEPARENT).cloned(),
         held: None,
-        observed: None,
+        terms: Terms::default(),
     }
 }

@@ -89,7 +89,10 @@ async fn load(
 ) -> Result<Reply, Problem> {
     for _ in 0..SEATS {
         let permit = need.permit.clone();
-        let seat = instance.flights.board(&question.key, need.claim, permit);
+        let at_least_ms = question.at_least_ms;
+        let seat = instance
+            .flights
+            .board(&question.key, need.claim, permit, at_least_ms);
         if let Some(flight) = seat.flight {
             let mut errand = Errand::new(question, need.held.clone(), Purpose::Answer);
             errand.lease = lease.take();
@@ -171,7 +174,7 @@ impl Errand {
 /// Runs a load, then those that have waited for it: all are of one key, and ask the same.
 async fn fly(instance: Rc<Instance>, mut flight: Flight<Loaded>, mut errand: Errand) {
     loop {
-        let order = errand.order.claiming(flight.claim());
+        let order = errand.order.on(flight.terms());
         let loaded = instance.origin.ask(&order).await;
         let answer = loaded.as_ref().ok().and_then(|it| it.storable());
         let landed = flight.land(loaded);

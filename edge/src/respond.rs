@@ -53,6 +53,11 @@ impl Reply {
 
     /// What the origin said. `cache_control` is what others may do with it if it is an answer.
     pub(crate) fn loaded(loaded: Loaded, status: CacheStatus, cache_control: &'static str) -> Self {
+        let status = match loaded.as_ref().ok().and_then(|it| it.cache_status.as_ref()) {
+            // The cache nearest to the origin comes first (RFC 9211 §2).
+            Some(before) => [before.as_bytes(), b", ", status.to_string().as_bytes()].concat(),
+            None => status.to_string().into(),
+        };
         let reply = match loaded {
             Ok(fetched) => Self::fetched(fetched, cache_control),
             Err(Failure::Refused(refusal)) => Self::refused(refusal),
@@ -66,9 +71,7 @@ impl Reply {
                 Self::problem(Problem::new(Kind::BadGateway, failure.to_string()))
             }
         };
-        reply
-            .inviting()
-            .with(CACHE_STATUS, text(status.to_string()))
+        reply.inviting().with(CACHE_STATUS, value(status))
     }
 
     /// What is wrong.
@@ -115,8 +118,12 @@ impl Reply {
 
     fn fetched(fetched: Fetched, cache_control: &'static str) -> Self {
         let reply = Self::answer(fetched.status, fetched.body, fetched.etag, cache_control);
-        match fetched.as_of_ms {
+        let reply = match fetched.as_of_ms {
             Some(as_of_ms) => reply.with(AS_OF, as_of_ms),
+            None => reply,
+        };
+        match fetched.age {
+            Some(age) => reply.with(AGE, age),
             None => reply,
         }
     }
@@ -195,7 +202,11 @@ impl Reply {
 
 /// The value of a text that this code has written, so that it always is one.
 fn text(text: String) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(text))
+    value(text.into())
+}
+
+fn value(bytes: Vec<u8>) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::from(bytes))
         .unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
@@ -204,7 +215,7 @@ mod tests {
     use futures::FutureExt;
     use http::header::IF_NONE_MATCH;
     use http_body_util::BodyExt;
-    use tidemark_shared::outcome::Outcome;
+    use tidemark_shared::outcome::{ORIGIN_HIT, Outcome};
 
     use super::*;
 
@@ -224,6 +235,8 @@ mod tests {
             etag: ETag::of(&body),
             as_of_ms: Some(1_763_863_200_123),
             provenance: None,
+            cache_status: None,
+            age: None,
             body,
         };
         let status = CacheStatus {
@@ -246,6 +259,29 @@ mod tests {
         assert_eq!(head.headers()[CONTENT_LENGTH], "3");
         assert_eq!(body(get), "[1]");
         assert_eq!(body(head), "");
+    }
+
+    #[test]
+    fn the_caches_are_listed_from_the_origin_to_the_client() {
+        let body = Bytes::from_static(b"[1]");
+        let fetched = Fetched {
+            status: StatusCode::OK,
+            renewed: false,
+            etag: ETag::of(&body),
+            as_of_ms: Some(1_763_863_200_123),
+            provenance: None,
+            cache_status: Some(HeaderValue::from_static(ORIGIN_HIT)),
+            age: Some(HeaderValue::from_static("7")),
+            body,
+        };
+        let status = CacheStatus::of(Outcome::RedisUnavailable);
+        let reply = Reply::loaded(Ok(fetched), status, header::CACHE_CONTROL_REVALIDATE);
+        let response = reply.respond(&request(Method::GET, &[]));
+        assert_eq!(
+            response.headers()[CACHE_STATUS],
+            "tidemark-origin; hit, tidemark; fwd=bypass; detail=redis-unavailable"
+        );
+        assert_eq!(response.headers()[AGE], "7");
     }
 
     #[test]

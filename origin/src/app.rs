@@ -13,9 +13,10 @@ use crate::{
     database::{Database, PoolLimits},
     gate::TooHeavy,
     http::{self, Service},
+    memory::Memory,
     metrics::{self, Exposition},
     queries::{Queries, QueryLimits},
-    relay::{Relay, RelayConfig, Targets},
+    relay::{self, Relay, RelayConfig, Targets},
     repository::{Repository, RepositoryError},
     shutdown::Shutdown,
     tide::{Tide, TideGauge},
@@ -47,6 +48,8 @@ pub struct OriginConfig {
     pub invalidation_wait: Duration,
     /// How long a client may take to send a head or a body, or to idle between two requests.
     pub request_timeout: Duration,
+    /// How much of its own answers the service remembers, in bytes, about; 0 for nothing.
+    pub memory_bytes: u64,
     /// How often a cached answer is held against the database.
     pub audit_rate: Rate,
 }
@@ -100,7 +103,17 @@ impl Origin {
     pub async fn build(config: OriginConfig) -> Result<Self, OriginError> {
         let repository = Repository::load(&config.catalog)?;
         let exposition = Exposition::start();
-        let queries = Queries::new(&repository, &config.database, &config.query_limits)?;
+        let memory = Arc::new(Memory::new(
+            config.memory_bytes,
+            repository.digest,
+            relay::silence(config.poll),
+        ));
+        let queries = Queries::new(
+            &repository,
+            &config.database,
+            &config.query_limits,
+            memory.clone(),
+        )?;
         for query in repository.catalog.queries.keys() {
             metrics::expect_query(query);
         }
@@ -128,6 +141,7 @@ impl Origin {
             },
             wake.clone(),
             gauge.clone(),
+            memory.clone(),
         );
         let service = Service {
             routes: route::Router::for_origin(&repository.catalog),
@@ -135,6 +149,7 @@ impl Origin {
             queries,
             commands: config.database.command_pool(&config.command_limits),
             answer_bytes: config.query_limits.answer_bytes,
+            memory,
             wake,
             tide: Tide::new(gauge, &config.redis.home, &config.keyspace)?,
             invalidation_wait: config.invalidation_wait,

@@ -16,7 +16,7 @@ use tidemark_shared::{
     audit::{Difference, Explanation, Finding, explain},
     catalog::Query,
     entry::Entry,
-    fill::{Answer, Provenance},
+    fill::Answer,
     freshness::{Demand, Observation, Verdict, decide},
     key::{Key, Keyspace},
     param::Params,
@@ -273,9 +273,8 @@ impl Auditor<'_> {
 
     /// The database's answer.
     async fn ask(&self, question: &Question<'_>) -> Outcome {
-        let provenance = Provenance::of(self.repository.digest, &question.scopes);
         let Question { query, params, .. } = question;
-        self.queries.run(query, params, provenance).await
+        self.queries.run(query, params).await
     }
 
     /// Looks again until the tidemark covers the re-run, or something else explains the difference.

@@ -1,11 +1,11 @@
 //! The origin: runs the catalog's SQL, captures every change, and relays invalidations to Redis.
 //!
 //! ```text
-//! GET  ─► http::read ─► queries (flight ─► gate ─► read-only pool) ─────► JSON
+//! GET  ─► http::read ─► memory, else queries (flight ─► gate ─► read-only pool) ─► JSON
 //! POST ─► http::write ─► command (one transaction) ─► tide (applied?) ─► JSON
 //!                              │ triggers (capture)         ▲
 //!                              ▼                            │
-//!                 purge ─► outbox ─► relay ─► Redis: stamps, tidemark, event
+//!                 purge ─► outbox ─► relay ─► memory, then Redis: stamps, tidemark, event
 //!                                               │ events
 //!                                               ▼
 //!                                            manager ─► another region's Redis
@@ -32,6 +32,7 @@ mod flight;
 pub mod gate;
 pub mod http;
 pub mod manager;
+pub mod memory;
 pub mod metrics;
 pub mod purge;
 pub mod queries;

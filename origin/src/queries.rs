@@ -6,10 +6,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tidemark_shared::{
     catalog::Query,
+    digest::Digest,
     fill::{Answer, Provenance},
     flight::Claim,
+    freshness::Demand,
     key::Key,
     param::Params,
+    scope::Scope,
 };
 use tokio::{runtime::Handle, time};
 
@@ -18,6 +21,7 @@ use crate::{
     database::{ABANDONED_CHECK, Database, PoolLimits},
     flight::Flights,
     gate::{Gate, GateLimits, Shed, Slot, TooHeavy},
+    memory::Memory,
     metrics,
     repository::Repository,
     statement::Statement,
@@ -100,6 +104,8 @@ struct Runner {
     gate: Gate,
     answer_bytes: u32,
     prepared: BTreeMap<String, Arc<Prepared>>,
+    catalog: Digest,
+    memory: Arc<Memory>,
 }
 
 /// A query with its statement.
@@ -113,11 +119,13 @@ struct Prepared {
 struct Question {
     prepared: Arc<Prepared>,
     params: Params,
-    provenance: Provenance,
+    key: Key,
+    scopes: Vec<Scope>,
 }
 
 impl Queries {
-    /// The queries of a catalog on a database, where nothing is connected yet.
+    /// The queries of a catalog on a database, where nothing is connected yet. What they answer is for
+    /// `memory` to keep.
     ///
     /// # Errors
     /// One of them is heavier than what may run at a time.
@@ -125,6 +133,7 @@ impl Queries {
         repository: &Repository,
         database: &Database,
         limits: &QueryLimits,
+        memory: Arc<Memory>,
     ) -> Result<Self, TooHeavy> {
         let queries = repository.catalog.queries.values();
         let gate = Gate::new(
@@ -152,6 +161,8 @@ impl Queries {
                 gate,
                 answer_bytes: limits.answer_bytes,
                 prepared: prepared.collect(),
+                catalog: repository.digest,
+                memory,
             }),
             flights: Flights::default(),
         })
@@ -162,22 +173,16 @@ impl Queries {
     ///
     /// # Errors
     /// See [`QueryError`].
-    pub async fn ask(
-        &self,
-        query: &Query,
-        params: &Params,
-        provenance: Provenance,
-        claim: Claim,
-    ) -> Outcome {
+    pub async fn ask(&self, query: &Query, params: &Params, claim: Claim) -> Outcome {
         if !query.policy.is_cacheable() {
-            return self.run(query, params, provenance).await;
+            return self.run(query, params).await;
         }
-        let question = self.question(query, params, provenance)?;
-        let key = Key::of(query, params);
+        let question = self.question(query, params)?;
+        let key = question.key.clone();
         let runner = self.runner.clone();
         let load = move || {
             let (runner, question) = (runner.clone(), question.clone());
-            async move { runner.run(&question).await }
+            async move { runner.load(&question).await }
         };
         let aboard = self.flights.board(key, claim, load);
         if aboard.shared {
@@ -190,8 +195,8 @@ impl Queries {
     ///
     /// # Errors
     /// See [`QueryError`].
-    pub async fn run(&self, query: &Query, params: &Params, provenance: Provenance) -> Outcome {
-        let question = self.question(query, params, provenance)?;
+    pub async fn run(&self, query: &Query, params: &Params) -> Outcome {
+        let question = self.question(query, params)?;
         self.runner.run(&question).await
     }
 
@@ -227,27 +232,41 @@ impl Queries {
         self.runner.pool.close().await;
     }
 
-    fn question(
-        &self,
-        query: &Query,
-        params: &Params,
-        provenance: Provenance,
-    ) -> Result<Question, QueryError> {
+    fn question(&self, query: &Query, params: &Params) -> Result<Question, QueryError> {
         let prepared = self.runner.prepared.get(&query.name);
         Ok(Question {
             prepared: prepared.ok_or(QueryError::GivenUp)?.clone(),
             params: params.clone(),
-            provenance,
+            key: Key::of(query, params),
+            scopes: query.scopes(params),
         })
     }
 }
 
+impl Question {
+    /// What a cached answer would have to meet.
+    fn demand(&self) -> Demand<'_> {
+        Demand {
+            key: &self.key,
+            scopes: &self.scopes,
+            policy: self.prepared.query.policy,
+            at_least_ms: None,
+        }
+    }
+}
+
 impl Runner {
+    /// Runs a load that others may share, and has it remembered.
+    async fn load(&self, question: &Question) -> Outcome {
+        let demand = question.demand();
+        self.memory.remembering(&demand, self.run(question)).await
+    }
+
     async fn run(&self, question: &Question) -> Outcome {
         let Prepared { query, statement } = &*question.prepared;
         let slot = self.gate.enter(query).await?;
         self.on_connection(slot, &query.name, async |connection| {
-            let provenance = question.provenance.clone();
+            let provenance = Provenance::of(self.catalog, &question.scopes);
             let params = &question.params;
             answer::query(connection, provenance, statement, params, self.answer_bytes)
                 .await

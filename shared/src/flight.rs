@@ -122,7 +122,8 @@ struct Loads<P> {
 
 #[derive(Debug)]
 struct Load<P> {
-    /// What was observed before it begins: of those who share it, the latest.
+    /// What was observed before it begins: of those who share it and are covered, the latest. Where
+    /// nobody is, a cache of the origin may answer, and nobody joins what is not read anew.
     observed: Option<Observed>,
     /// What all who share it could claim of a load that runs elsewhere.
     claim: Option<Observed>,
@@ -218,6 +219,13 @@ impl<P> Account<P> {
         self.0.get(key)?.running.claim
     }
 
+    /// Whether others may join a key's running load: then its answer has to be read from the database
+    /// after the load has begun, whatever a cache on the way could prove.
+    pub fn is_joinable(&self, key: &Key) -> bool {
+        let loads = self.0.get(key);
+        loads.is_some_and(|loads| loads.running.observed.is_some())
+    }
+
     /// Those aboard a key's running load.
     pub fn passengers(&self, key: &Key) -> Option<&P> {
         Some(&self.0.get(key)?.running.passengers)
@@ -256,7 +264,7 @@ impl<P> Account<P> {
 impl<P: Default> Load<P> {
     fn new(claim: Claim, permit: Option<Permit>) -> Self {
         Self {
-            observed: claim.observed,
+            observed: claim.joins(),
             claim: claim.joins(),
             permit,
             passengers: P::default(),
@@ -268,7 +276,7 @@ impl<P> Load<P> {
     /// Lets another request aboard, before the load begins. Every permit granted by then is good
     /// for its answer; the latest is the likeliest to be of stamps that are still the current ones.
     fn admit(&mut self, claim: Claim, permit: Option<Permit>) {
-        self.observed = claim.observed.or(self.observed);
+        self.observed = claim.joins().or(self.observed);
         self.claim = self.claim.filter(|agreed| claim.joins() == Some(*agreed));
         self.permit = permit.or(self.permit.take());
     }
@@ -334,6 +342,24 @@ mod tests {
         assert_eq!(claimed(claim(2, true), claim(2, false)), None);
         assert_eq!(claimed(claim(2, false), claim(2, true)), None);
         assert_eq!(claimed(Claim::NONE, claim(2, true)), None);
+    }
+
+    #[test]
+    fn i3_a_load_of_those_who_are_not_covered_is_not_joined_once_it_runs() {
+        let claim = |covered| Claim {
+            observed: observed(1, 1),
+            covered,
+        };
+        let key = key("a");
+        let mut account = Account::<()>::default();
+        account.board(&key, claim(false), None);
+        assert!(!account.is_joinable(&key));
+        assert_eq!(account.board(&key, claim(true), None).seat, Seat::Waits);
+        assert_eq!(account.board(&key, claim(false), None).seat, Seat::Shares);
+        account.land(&key);
+        assert!(account.is_joinable(&key), "by those who are covered");
+        assert_eq!(account.claim(&key), None, "not all are");
+        assert_eq!(account.board(&key, claim(true), None).seat, Seat::Shares);
     }
 
     /// What may happen, in any order, to two edges and two origins, of one key.

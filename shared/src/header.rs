@@ -12,14 +12,15 @@ pub const AT_LEAST: &str = "tidemark-at-least";
 
 /// In an edge's question to the origin: a digest of the epoch and the stamps that were observed before,
 /// if everybody for whom it asks has observed the same; 32 hexadecimal digits. Questions with the same
-/// one may share a statement that runs already. See [`crate::flight`].
+/// one may share a statement that runs already, see [`crate::flight`]; what the origin remembers is no
+/// answer to them.
 pub const WITNESS: &str = "tidemark-witness";
 
 /// In a command's answer: `applied` once the next read through this region's Redis sees the write,
 /// `pending` while that is not known.
 pub const INVALIDATION: &str = "tidemark-invalidation";
 
-/// In an answer of the origin: the digest of the catalog whose SQL made it.
+/// In an answer that the origin has read from the database for this request: the digest of the catalog whose SQL made it.
 pub const CATALOG: &str = "tidemark-catalog";
 
 /// What the cache did with the request (RFC 9211).
@@ -31,6 +32,20 @@ pub const CACHE_GROUPS: &str = "cache-groups";
 /// `Cache-Control` of every answer of a query that may be cached: a private cache may keep it but
 /// has to ask again each time, since only Tidemark can prove how fresh it is.
 pub const CACHE_CONTROL_REVALIDATE: &str = "no-cache";
+
+/// Whether a request's `Cache-Control` asks for an answer that no cache had (`no-cache`, RFC 9111
+/// §5.2.1.4).
+pub fn demands_anew(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(http::header::CACHE_CONTROL).iter();
+    let mut directives = fields
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    directives.any(|directive| {
+        directive
+            .trim()
+            .eq_ignore_ascii_case(CACHE_CONTROL_REVALIDATE)
+    })
+}
 
 /// `Cache-Control` of answers that nobody may keep.
 pub const CACHE_CONTROL_NO_STORE: &str = "no-store";
@@ -67,6 +82,21 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn whoever_wants_no_cache_says_so_anywhere_in_the_list() {
+        for (field, expected) in [
+            ("no-cache", true),
+            ("max-age=0, No-Cache", true),
+            ("max-age=0", false),
+            ("no-cache=\"x\"", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("cache-control", HeaderValue::from_static(field));
+            assert_eq!(demands_anew(&headers), expected, "{field}");
+        }
+        assert!(!demands_anew(&HeaderMap::new()));
+    }
 
     #[test]
     fn the_latest_of_several_demands_counts() {

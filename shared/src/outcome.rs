@@ -5,6 +5,9 @@ use std::fmt;
 /// The cache's name in `Cache-Status`.
 pub const CACHE_NAME: &str = "tidemark";
 
+/// `Cache-Status` of an answer from the origin's own memory; the edge's is appended to it.
+pub const ORIGIN_HIT: &str = "tidemark-origin; hit";
+
 /// What happened to a request at the edge.
 ///
 /// The names are an interface: they stand in logs, metrics and, where they say more than the

@@ -402,10 +402,10 @@ async fn until_asleep(stack: &Stack, statements: i64) {
 async fn what_nobody_waits_for_ends_in_postgres_and_frees_its_slot() {
     const ROUNDS: u32 = 3;
     let stack = one_slot().await;
-    for _ in 0..ROUNDS {
+    for round in 1..=ROUNDS {
         let asked = ask(&stack, "/sleep/600", Some(SAW[0]));
         until_asleep(&stack, 1).await;
-        let waiting = ask(&stack, "/quick/1", None);
+        let waiting = ask(&stack, &format!("/quick/{round}"), None);
         until_metric(&stack, WAITING, 1.0).await;
         asked.abort();
         assert_eq!(waiting.await.unwrap().status, 200);

@@ -31,6 +31,7 @@ mod limits;
 mod lost_commits;
 mod manager;
 mod members;
+mod memory;
 mod origin_loss;
 mod outbox;
 mod partitions;

@@ -59,7 +59,7 @@ fn assert_item(answer: &Answer, id: usize) {
 #[track_caller]
 fn assert_bypass(answer: &Answer, id: usize) {
     assert_item(answer, id);
-    assert_eq!(answer.cache_status(), BYPASS, "{answer:?}");
+    assert_eq!(answer.last_cache_status(), BYPASS, "{answer:?}");
 }
 
 /// A refusal is one matter for an instance, however many requests it concerns.
@@ -170,7 +170,8 @@ async fn who_never_answers_is_not_asked_again_and_again() {
 
 #[tokio::test]
 async fn of_many_at_once_only_the_first_ones_pay() {
-    const DEADLINE: Duration = Duration::from_secs(1);
+    // Shorter than an instance outlives its last request: what it has learnt is to last.
+    const DEADLINE: Duration = Duration::from_millis(200);
     const WAVES: usize = 20;
     const AT_ONCE: usize = 12;
     let stack = Stack::with()
@@ -180,21 +181,20 @@ async fn of_many_at_once_only_the_first_ones_pay() {
         .await;
     let silent = Impostor::that_says(b"").await;
     let edge = stack.edge_with("redis_url", silent.url()).await;
-    let mut paid = 0;
     for _ in 0..WAVES {
         let reads = (1..=AT_ONCE).map(|id| {
             let (stack, edge) = (&stack, &edge);
             async move {
-                let begun = Instant::now();
                 assert_bypass(&stack.read_at(edge, &format!("/item/{id}"), &[]).await, id);
-                begun.elapsed() >= DEADLINE
             }
         });
-        let waited = futures_util::future::join_all(reads).await;
-        paid += waited.into_iter().filter(|waited| *waited).count();
+        futures_util::future::join_all(reads).await;
     }
-    // Three waves find out; then it is at most one of each.
-    let all = WAVES * AT_ONCE;
+    // A few instances find out; then it is at most one request of each at a time.
+    let (paid, all) = (
+        log_of(&edge).matches("event=redis-failed ").count(),
+        WAVES * AT_ONCE,
+    );
     assert!((1..all / 2).contains(&paid), "{paid} of {all} have waited");
 }
 
@@ -303,7 +303,7 @@ async fn i1_a_read_only_replica_serves_what_others_have_stored() {
         let answer = read(43).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.json()["organization"]["id"], 43);
-        assert!(!answer.cache_status().contains("hit"), "{answer:?}");
+        assert_ne!(answer.last_cache_status(), HIT, "{answer:?}");
     }
     assert_noted(&log_of(&edge), "ReadOnly", 30);
 
@@ -311,13 +311,17 @@ async fn i1_a_read_only_replica_serves_what_others_have_stored() {
         .sql("UPDATE organizations SET name = 'New' WHERE id = 42")
         .await;
     let covered = stack.settled().await.as_of.to_string();
-    let answer = stack
-        .read_at(&edge, &dashboard(42), &[("tidemark-at-least", &covered)])
-        .await;
-    assert_eq!(answer.json()["organization"]["name"], "New", "{answer:?}");
     stack.hit(&dashboard(42)).await;
-    let hit = stack.hit_at(&edge, &dashboard(42)).await;
-    assert_eq!(hit.json()["organization"]["name"], "New", "{hit:?}");
+    let mut insisting = async || {
+        let at_least = [("tidemark-at-least", covered.as_str())];
+        let answer = stack.read_at(&edge, &dashboard(42), &at_least).await;
+        assert_eq!(answer.json()["organization"]["name"], "New", "{answer:?}");
+        answer
+    };
+    wait::until("a hit", &mut insisting, |answer| {
+        answer.cache_status() == HIT
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -402,7 +406,7 @@ async fn without_redis_and_origin_it_is_503_at_once() {
         let answer = stack.read("/item/1").await;
         assert_problem(&answer, 503, "unavailable");
         assert_eq!(answer.header("retry-after"), "1", "{answer:?}");
-        assert_eq!(answer.cache_status(), BYPASS, "{answer:?}");
+        assert_eq!(answer.last_cache_status(), BYPASS, "{answer:?}");
     }
     stack.redis.restart().await.unwrap();
     stack.start_origin().await;

@@ -91,9 +91,15 @@ impl Answer {
         value.and_then(|value| value.to_str().ok()).unwrap_or("")
     }
 
-    /// What the cache did.
+    /// What the caches did, from the origin to the client.
     pub fn cache_status(&self) -> &str {
         self.header("cache-status")
+    }
+
+    /// What the cache did that is nearest to the client.
+    pub fn last_cache_status(&self) -> &str {
+        let all = self.cache_status();
+        all.rsplit_once(", ").map_or(all, |(_, last)| last)
     }
 
     /// The body as JSON.

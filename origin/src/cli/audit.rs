@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,6 +15,7 @@ use tokio::time::{self, MissedTickBehavior};
 use super::arguments::{AnswerBytesArgs, CatalogArgs, DatabaseArgs, RedisArgs};
 use crate::{
     audit::{Audited, Auditor, Rate, Skip, Walk},
+    memory::Memory,
     queries::{Queries, QueryLimits},
     repository::Repository,
 };
@@ -59,7 +61,8 @@ pub(super) async fn audit(args: AuditArgs) -> anyhow::Result<()> {
         statement_timeout,
         answer_bytes: args.max_answer_bytes.get(),
     };
-    let queries = Queries::new(&repository, &args.database.parse()?, &limits)?;
+    let off = Arc::new(Memory::off(repository.digest));
+    let queries = Queries::new(&repository, &args.database.parse()?, &limits, off)?;
     let keyspace = args.redis.keyspace();
     let redis = args
         .redis

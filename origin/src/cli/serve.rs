@@ -12,6 +12,7 @@ use crate::{
     audit::Rate,
     check,
     database::PoolLimits,
+    memory::Memory,
     queries::QueryLimits,
     relay::{Relay, RelayConfig},
     repository::Repository,
@@ -76,6 +77,14 @@ pub(super) struct ServeArgs {
     /// requests, in ms.
     #[arg(long, env = "TIDEMARK_REQUEST_TIMEOUT_MS", value_name = "MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
     request_timeout_ms: u64,
+    /// How much of its own answers to remember while no Redis does, in bytes; 0 for nothing.
+    #[arg(
+        long,
+        env = "TIDEMARK_MEMORY_BYTES",
+        value_name = "BYTES",
+        default_value_t = 64 << 20
+    )]
+    memory_bytes: u64,
     /// How many cached answers a second to hold against the database; 0 for none.
     #[arg(
         long,
@@ -119,6 +128,7 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         poll: poll.parse(),
         invalidation_wait: Duration::from_millis(args.invalidation_wait_ms),
         request_timeout: Duration::from_millis(args.request_timeout_ms),
+        memory_bytes: args.memory_bytes,
         audit_rate: args.audit_rate,
     })
     .await?;
@@ -137,6 +147,7 @@ pub(super) async fn relay(args: RelayArgs) -> anyhow::Result<()> {
     let installation = examination.sound()?;
     installation.verify(&mut database).await?;
     drop(database);
+    let poll = args.poll.parse();
     let relay = Relay::new(
         RelayConfig {
             database: args.database.parse()?,
@@ -145,10 +156,11 @@ pub(super) async fn relay(args: RelayArgs) -> anyhow::Result<()> {
             stamp_ttl: repository.catalog.stamp_ttl(),
             catalog: repository.digest,
             installation: Arc::new(installation),
-            poll: args.poll.parse(),
+            poll,
         },
         Arc::new(Notify::new()),
         TideGauge::new(),
+        Arc::new(Memory::off(repository.digest)),
     );
     tokio::select! {
         () = relay.run() => {}

@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
 use crate::{
+    memory::Memory,
     metrics::{self, Exposition},
     queries::Queries,
     repository::Repository,
@@ -43,6 +44,8 @@ pub(crate) struct Service {
     pub(crate) commands: PgPool,
     /// The longest answer, in bytes.
     pub(crate) answer_bytes: u32,
+    /// What has been answered, as long as this process can prove it.
+    pub(crate) memory: Arc<Memory>,
     /// Wakes the relay of this process after a commit.
     pub(crate) wake: Arc<Notify>,
     pub(crate) tide: Tide,

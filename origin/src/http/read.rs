@@ -1,15 +1,21 @@
-//! A query over HTTP: parameters in, JSON of PostgreSQL out.
+//! A query over HTTP: parameters in, JSON of PostgreSQL out, or of the [memory](crate::memory).
 
 use axum::{
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use bytes::Bytes;
 use tidemark_shared::{
     catalog::Query,
-    fill::{Answer, Provenance},
+    etag::ETag,
     flight::{Claim, Observed},
+    freshness::Demand,
     header as tidemark_header,
+    key::Key,
+    outcome::ORIGIN_HIT,
     param::Params,
+    problem::{Kind, Problem},
+    scope,
 };
 
 use super::{
@@ -17,7 +23,7 @@ use super::{
     failure::Failure,
     respond::{json, problem_response, set},
 };
-use crate::answer;
+use crate::{answer, clock::now_ms, memory::Remembered};
 
 pub(super) async fn answer(
     service: &Service,
@@ -27,51 +33,98 @@ pub(super) async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
     let params = Params::from_target(&query.params, path_args, query_string)?;
-    let provenance = Provenance::of(service.repository.digest, &query.scopes(&params));
-    let answered = service
-        .queries
-        .ask(query, &params, provenance, claim(headers))
-        .await;
-    let answer = answered.map_err(|error| Failure::of_query(query, error))?;
+    let at_least_ms = tidemark_header::at_least(headers)
+        .map_err(|error| Problem::new(Kind::MalformedRequest, error.to_string()))?;
+    let (key, scopes) = (Key::of(query, &params), query.scopes(&params));
+    let demand = Demand {
+        key: &key,
+        scopes: &scopes,
+        policy: query.policy,
+        at_least_ms,
+    };
+    // Whoever sends a witness will store the answer under what it has observed by now.
+    let anew =
+        headers.contains_key(tidemark_header::WITNESS) || tidemark_header::demands_anew(headers);
+    if !anew && let Some(remembered) = service.memory.recall(&demand) {
+        return Ok(recalled(remembered, &demand, headers));
+    }
 
-    let mut response = if answer.status == StatusCode::OK {
-        found(query, &answer, headers)
+    let asked = service.queries.ask(query, &params, claim(headers)).await;
+    let answer = asked.map_err(|error| Failure::of_query(query, error))?;
+    let catalog = answer.provenance.catalog.to_string();
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let mut response = respond(
+        status,
+        answer.etag,
+        answer.body,
+        answer.as_of_ms,
+        &demand,
+        headers,
+    );
+    set(response.headers_mut(), tidemark_header::CATALOG, &catalog);
+    Ok(response)
+}
+
+/// An answer from the memory. It does not say of which catalog it is, so that no edge stores it.
+fn recalled(remembered: Remembered, demand: &Demand<'_>, headers: &HeaderMap) -> Response {
+    let Remembered {
+        entry,
+        proven_at_ms,
+    } = remembered;
+    let status = StatusCode::from_u16(entry.status).unwrap_or(StatusCode::OK);
+    let mut response = respond(
+        status,
+        entry.etag,
+        entry.body,
+        proven_at_ms,
+        demand,
+        headers,
+    );
+    let age_ms = now_ms().saturating_sub(entry.as_of_ms).max(0);
+    let headers = response.headers_mut();
+    headers.insert(header::AGE, HeaderValue::from(age_ms / 1_000));
+    set(headers, tidemark_header::CACHE_STATUS, ORIGIN_HIT);
+    response
+}
+
+/// What any answer to a query has: its JSON, that the client has it already, or that there is no row.
+fn respond(
+    status: StatusCode,
+    etag: ETag,
+    body: Bytes,
+    as_of_ms: i64,
+    demand: &Demand<'_>,
+    request: &HeaderMap,
+) -> Response {
+    let mut response = if status == StatusCode::OK {
+        found(etag, body, demand, request)
     } else {
         problem_response(&answer::no_row())
     };
     let headers = response.headers_mut();
-    set(
-        headers,
-        tidemark_header::AS_OF,
-        &answer.as_of_ms.to_string(),
-    );
-    set(
-        headers,
-        tidemark_header::CATALOG,
-        &answer.provenance.catalog.to_string(),
-    );
+    set(headers, tidemark_header::AS_OF, &as_of_ms.to_string());
     set(
         headers,
         tidemark_header::CACHE_GROUPS,
-        &answer.provenance.scopes,
+        &scope::list(demand.scopes),
     );
-    Ok(response)
+    response
 }
 
 /// The body, unless the client has it already.
-fn found(query: &Query, answer: &Answer, request: &HeaderMap) -> Response {
-    let mut response = if answer.etag.is_known_to(request) {
+fn found(etag: ETag, body: Bytes, demand: &Demand<'_>, request: &HeaderMap) -> Response {
+    let mut response = if etag.is_known_to(request) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        json(StatusCode::OK, answer.body.clone())
+        json(StatusCode::OK, body)
     };
-    let cache_control = if query.policy.is_cacheable() {
+    let cache_control = if demand.policy.is_cacheable() {
         tidemark_header::CACHE_CONTROL_REVALIDATE
     } else {
         tidemark_header::CACHE_CONTROL_NO_STORE
     };
     let headers = response.headers_mut();
-    set(headers, "etag", &answer.etag.header());
+    set(headers, "etag", &etag.header());
     set(headers, "cache-control", cache_control);
     response
 }

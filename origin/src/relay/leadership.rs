@@ -16,10 +16,10 @@ use super::{
     RelayConfig, RelayError,
     fleet::{Change, Fleet, Return},
     ground, in_time,
-    outbox::{self, Horizon},
+    outbox::{self, Drained, Horizon},
     region::{Target, new_epoch},
 };
-use crate::{capture::CaptureError, tide::TideGauge};
+use crate::{capture::CaptureError, memory::Memory, tide::TideGauge};
 
 /// The advisory lock of the leading relay: "tidemark" in ASCII.
 const LEADER_LOCK: i64 = i64::from_be_bytes(*b"tidemark");
@@ -34,11 +34,16 @@ const GATHER: Duration = Duration::from_millis(500);
 /// How often the triggers are held against the catalog.
 const VERIFY: Duration = Duration::from_secs(5);
 
+/// How long a leader that polls this often may say nothing.
+pub(crate) fn silence(poll: Duration) -> Duration {
+    SILENCE.max(4 * poll)
+}
+
 /// Connects for a leadership: a session that PostgreSQL itself ends soon after its relay has vanished,
 /// whether it was frozen, cut off or lost its machine.
 pub(super) async fn connect(config: &RelayConfig) -> Result<PgConnection, sqlx::Error> {
     let mut database = PgConnection::connect_with(config.database.options()).await?;
-    let silence = SILENCE.max(4 * config.poll).as_millis();
+    let silence = silence(config.poll).as_millis();
     for setting in [
         "idle_in_transaction_session_timeout",
         "tcp_user_timeout",
@@ -72,7 +77,7 @@ pub(super) enum Cycle {
     Whole,
     /// There is more in the outbox than one cycle takes.
     Part,
-    /// Every region is lost; what changes stays in the outbox.
+    /// Every region is lost; what changes stays in the outbox. The memory knows of it.
     Stranded,
 }
 
@@ -89,6 +94,9 @@ pub(super) struct Leadership<'a> {
     last_change: EventId,
     /// From where the outbox has to be read.
     horizon: Horizon,
+    /// The same for this process's own memory, which needs no Redis.
+    remembered: Horizon,
+    memory: Arc<Memory>,
     verified: Instant,
 }
 
@@ -98,6 +106,7 @@ impl<'a> Leadership<'a> {
         config: &'a RelayConfig,
         targets: &[Arc<Target>],
         gauge: TideGauge,
+        memory: Arc<Memory>,
         mut database: PgConnection,
     ) -> Result<Self, RelayError> {
         let verified = config.installation.verify(&mut database).await;
@@ -106,6 +115,8 @@ impl<'a> Leadership<'a> {
         let next = first_of(outbox::next_term(&mut database).await?);
         let last_change = outbox::last_event(&mut database).await?;
         let horizon = outbox::begin(&mut database).await?;
+        // Nothing is remembered yet, so what is visible by now need not be forgotten.
+        let remembered = outbox::present(&mut database).await?;
         let history = ground::database(&mut database).await?;
         fleet.gather(GATHER).await;
         Ok(Self {
@@ -116,6 +127,8 @@ impl<'a> Leadership<'a> {
             next,
             last_change,
             horizon,
+            remembered,
+            memory,
             verified: Instant::now(),
         })
     }
@@ -140,14 +153,11 @@ impl<'a> Leadership<'a> {
         for back in self.fleet.take_returned() {
             in_time(self.admit(back)).await?;
         }
-        if self.fleet.is_lost() {
-            self.sign_of_life().await?;
+        let is_stranded = self.fleet.is_lost();
+        let drained = self.drain(is_stranded).await?;
+        if is_stranded {
             return Ok(Cycle::Stranded);
         }
-        let installation = &self.config.installation;
-        let drained = outbox::drain(&mut self.database, installation, &self.horizon);
-        let drained = in_time(drained).await;
-        let drained = doubt_unseen(&mut self.database, drained).await?;
         let mut heard = Instant::now();
         let mut prev = self.last_change;
         let mut parts = parts(&drained.scopes).peekable();
@@ -186,6 +196,26 @@ impl<'a> Leadership<'a> {
         } else {
             Cycle::Part
         })
+    }
+
+    /// Takes what is visible, and lets the memory know before anybody else. While all regions are lost,
+    /// rows stay in the outbox, so that each is only looked at until all transactions as old have ended.
+    async fn drain(&mut self, is_stranded: bool) -> Result<Drained, RelayError> {
+        let from = if is_stranded {
+            &self.remembered
+        } else {
+            &self.horizon
+        };
+        let begun = Instant::now();
+        let drained = outbox::drain(&mut self.database, &self.config.installation, from);
+        let drained = in_time(drained).await;
+        let drained = doubt_unseen(&mut self.database, drained).await?;
+        self.memory.touch(&drained.scopes);
+        if drained.whole {
+            self.memory.rise(drained.as_of, self.next, begun);
+            self.remembered = drained.next.clone();
+        }
+        Ok(drained)
     }
 
     /// Without one, PostgreSQL gives the leadership to somebody else.

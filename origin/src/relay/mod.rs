@@ -16,6 +16,9 @@
 //! that is only applied over the tidemark that it wrote last, and so not once its successor has
 //! written one.
 //!
+//! Before any region hears of a change, this process's own [memory](crate::memory) does. It needs no Redis:
+//! while all are lost, rows are looked at for it alone, and stay.
+//!
 //! A region that does not answer delays neither the others nor commands ([`fleet`]). Rows leave the
 //! outbox when every region that is not lost has applied them; while all are lost, they stay.
 
@@ -35,8 +38,10 @@ use tokio::{sync::Notify, time};
 use crate::{
     capture::{CaptureError, Installation},
     database::Database,
+    memory::Memory,
     tide::TideGauge,
 };
+pub(crate) use leadership::silence;
 use leadership::{Cycle, Leadership};
 use region::Target;
 
@@ -85,6 +90,7 @@ pub struct Relay {
     targets: Vec<Arc<Target>>,
     wake: Arc<Notify>,
     gauge: TideGauge,
+    memory: Arc<Memory>,
 }
 
 /// Why a relay stopped leading; it tries again.
@@ -107,8 +113,13 @@ pub enum RelayError {
 }
 
 impl Relay {
-    /// A relay that is woken through `wake` and says on `gauge` how far it has come.
-    pub fn new(config: RelayConfig, wake: Arc<Notify>, gauge: TideGauge) -> Self {
+    /// A relay that is woken through `wake`, says on `gauge` how far it has come, and keeps `memory` exact.
+    pub fn new(
+        config: RelayConfig,
+        wake: Arc<Notify>,
+        gauge: TideGauge,
+        memory: Arc<Memory>,
+    ) -> Self {
         let Targets { home, others } = &config.redis;
         let targets = std::iter::once(home)
             .chain(others)
@@ -119,6 +130,7 @@ impl Relay {
             targets,
             wake,
             gauge,
+            memory,
         }
     }
 
@@ -129,6 +141,7 @@ impl Relay {
         loop {
             let outcome = self.lead(&mut complaint).await;
             self.gauge.fall_back();
+            self.memory.forget();
             if let Err(error) = outcome {
                 // Once for each run of one failure: four times a second would drown everything else.
                 let text = error.to_string();
@@ -163,8 +176,8 @@ impl Relay {
         while !in_time(leadership::try_lock(&mut database)).await? {
             time::sleep(ELECTION).await;
         }
-        let gauge = self.gauge.clone();
-        let begun = Leadership::begin(&self.config, &self.targets, gauge, database);
+        let (gauge, memory) = (self.gauge.clone(), self.memory.clone());
+        let begun = Leadership::begin(&self.config, &self.targets, gauge, memory, database);
         let mut leadership = in_time(begun).await?;
         let mut leads = false;
         loop {

@@ -34,6 +34,14 @@ pub(super) async fn begin(database: &mut PgConnection) -> Result<Horizon, sqlx::
     Ok(Horizon("0".to_owned()))
 }
 
+/// A horizon for whoever need not know what is visible by now.
+pub(super) async fn present(database: &mut PgConnection) -> Result<Horizon, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
+        .fetch_one(database)
+        .await
+        .map(Horizon)
+}
+
 /// What one cycle took.
 pub(super) struct Drained {
     /// Every commit visible at this moment is among the rows, if they are all; ms since the Unix

@@ -1,8 +1,8 @@
 //! The protocol, model-checked: every decision is taken by `tidemark_shared`, and every order of
 //! steps within the bounds is explored.
 //!
-//! The models that hold are in [`models`], what they are made of in [`system`] and [`path`], and the
-//! way to the decisions in [`decisions`]. Each [`Mutant`] takes one decision wrongly, and the checker
+//! The models that hold are in [`models`], what they are made of in [`system`], [`path`] and [`memory`], and
+//! the way to the decisions in [`decisions`]. Each [`Mutant`] takes one decision wrongly, and the checker
 //! has to find out how that breaks an invariant: a model that a mutant passes would be too weak.
 //!
 //! `cargo test --test protocol -- --nocapture` shows configurations, states explored, and the
@@ -17,6 +17,7 @@
 mod database;
 mod decisions;
 mod edge;
+mod memory;
 mod models;
 mod mutant;
 mod path;
@@ -26,9 +27,11 @@ mod relay;
 mod report;
 mod system;
 
+use memory::{Remembering, Slip};
 use models::{
-    COMBINED, EVICTION, FALLING_BACK, HAND_OVER, IN_DOUBT, LEADERS, MANAGER, MANAGERS, OVERLAPPING,
-    PATHS, PATHS_AGAINST, PATHS_AND_BACK, PROMISE, REGIONS, RETURN, ROLL_OUT, SHARING, UPSTREAM,
+    COMBINED, EVICTION, FALLING_BACK, HAND_OVER, IN_DOUBT, LEADERS, MANAGER, MANAGERS, MEMORY,
+    MEMORY_ACROSS, OVERLAPPING, PATHS, PATHS_AGAINST, PATHS_AND_BACK, PROMISE, REGIONS, RETURN,
+    ROLL_OUT, SHARING, UPSTREAM,
 };
 use mutant::Mutant;
 use path::{Paths, Resolved};
@@ -52,6 +55,8 @@ models! {
     i1_scopes_along_a_foreign_key: PATHS;
     i1_scopes_along_a_foreign_key_and_back: PATHS_AND_BACK;
     i1_scopes_against_a_foreign_key: PATHS_AGAINST;
+    i1_i3_origin_s_memory: MEMORY;
+    i4_origin_s_memory_across_leaderships: MEMORY_ACROSS;
     i4_evicted_keys: EVICTION;
     i4_hand_over_and_failover: HAND_OVER;
     i4_three_leaders: LEADERS;
@@ -109,6 +114,29 @@ mutants! {
     i4_mutant_reused_number: ReusedNumber in IN_DOUBT => "I1";
     i4_mutant_ignores_gaps: IgnoresGaps in MANAGER => "I1";
     i4_mutant_manager_writes_blindly: ManagerWritesBlindly in MANAGER => "I1";
+}
+
+macro_rules! slips {
+    ($($test:ident: $slip:ident in $model:expr => $invariant:literal;)*) => {$(
+        #[test]
+        fn $test() {
+            let slipping = Remembering {
+                name: stringify!($slip),
+                slip: Some(Slip::$slip),
+                commits: 1,
+                ..$model
+            };
+            breaks(&slipping, $invariant);
+        }
+    )*};
+}
+
+slips! {
+    i3_mutant_memory_is_told_after_redis: RedisFirst in MEMORY => "I3";
+    i1_mutant_memory_s_tidemark_first: TidemarkFirst in MEMORY => "I1";
+    i1_mutant_memory_s_stamps_after_sql: StampsAfterSql in MEMORY => "I1";
+    i4_mutant_remembers_across_leaderships: RemembersAcross in MEMORY_ACROSS => "I1";
+    i4_mutant_one_horizon_for_memory_and_redis: OneHorizon in MEMORY => "I1";
 }
 
 #[test]

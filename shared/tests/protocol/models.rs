@@ -4,6 +4,7 @@
 //! another one could add, new stamps where some are missing, its own filler does as well.
 
 use crate::{
+    memory::Remembering,
     path::{Does, Paths, Resolved},
     reach::Reach,
     system::{Config, Faults, NO_PROMISE},
@@ -245,4 +246,23 @@ pub(crate) const PATHS_AGAINST: Paths = Paths {
         Does::TogglesReferrer(1),
     ],
     ..PATHS
+};
+
+/// The origin's memory while its relay loses the Redis and finds it again.
+pub(crate) const MEMORY: Remembering = Remembering {
+    name: "memory",
+    slip: None,
+    commits: 2,
+    requests: 2,
+    hand_overs: 0,
+    losses: 1,
+};
+
+/// The same while the leadership goes to another origin and comes back.
+pub(crate) const MEMORY_ACROSS: Remembering = Remembering {
+    name: "memory across leaderships",
+    commits: 1,
+    hand_overs: 2,
+    losses: 0,
+    ..MEMORY
 };
