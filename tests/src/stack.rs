@@ -146,7 +146,7 @@ impl Setup {
             None => (
                 match self.own_server {
                     false => Database::erp().await?,
-                    true => Database::erp_on_own_server().await?,
+                    true => Database::on_own_server(Some(ERP_INSTALLED)).await?,
                 },
                 erp::catalog(),
                 tools::repository().join("spin.toml"),
@@ -154,7 +154,10 @@ impl Setup {
             Some(own) => {
                 let catalog = path.join("catalog");
                 own.write(&catalog)?;
-                let database = Database::empty().await?;
+                let database = match self.own_server {
+                    false => Database::empty().await?,
+                    true => Database::on_own_server(None).await?,
+                };
                 database.run(own.schema).await?;
                 (database, catalog, write_manifest(path)?)
             }
@@ -531,9 +534,9 @@ impl Database {
         Self::copy_of(None).await
     }
 
-    async fn erp_on_own_server() -> anyhow::Result<Self> {
+    async fn on_own_server(template: Option<&str>) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::start().await?);
-        let name = shared.create(Some(ERP_INSTALLED)).await?;
+        let name = shared.create(template).await?;
         Ok(Self { name, shared })
     }
 
