@@ -19,6 +19,7 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::HostError;
+use crate::guest::MAX_CONCURRENT_REQUESTS;
 
 /// Instances that may live at once. Each takes 16 requests at a time; twice as many as the requests
 /// need, because an instance that has had its share of requests still finishes the last ones.
@@ -36,7 +37,8 @@ const DIGEST_LENGTH: usize = 32;
 pub(crate) fn engine() -> Result<Engine, HostError> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(MAX_INSTANCES)
-        .total_stacks(MAX_INSTANCES)
+        // Any request of an instance may be inside a call to the host, beside the instance itself.
+        .total_stacks(MAX_INSTANCES * (1 + MAX_CONCURRENT_REQUESTS as u32))
         .total_memories(MAX_INSTANCES)
         .total_tables(2 * MAX_INSTANCES)
         // A component is several core modules: its own, and adapters around it.

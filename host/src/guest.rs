@@ -30,7 +30,7 @@ use crate::redis::RedisLinks;
 use crate::stdio::GuestOutput;
 
 const MAX_REQUESTS: usize = 128;
-const MAX_CONCURRENT_REQUESTS: usize = 16;
+pub(crate) const MAX_CONCURRENT_REQUESTS: usize = 16;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long an instance may work without a new request: on a response, or after it.
 const WORK_TIMEOUT: Duration = Duration::from_secs(600);

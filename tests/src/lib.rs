@@ -6,7 +6,8 @@
 //! - [`demo`]: everything for `make demo`, with data that stays.
 //!
 //! [`site`] is what benchmarks measure: a running demo, or one of their own.
-//! [`consistency`] puts a load on them and judges every answer, in fair weather and in foul.
+//! [`consistency`] puts a load on them and judges every answer, in fair weather and in foul. [`traffic`]
+//! only counts what becomes of it, and [`activity`] what it costs PostgreSQL.
 //!
 //! ```text
 //! stack ─┐            ┌─► postgres ─┐
@@ -21,6 +22,7 @@
     reason = "a test that can't go on ends by panicking; the demo returns its errors"
 )]
 
+pub mod activity;
 pub mod consistency;
 pub mod demo;
 pub mod edge;
@@ -39,4 +41,5 @@ pub mod spawner;
 pub mod stack;
 pub mod tcp_relay;
 pub mod tools;
+pub mod traffic;
 pub mod wait;

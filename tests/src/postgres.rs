@@ -263,6 +263,7 @@ fn settings(port: u16, durability: Durability) -> Vec<String> {
             "full_page_writes=off",
             "max_connections=400",
             "max_wal_size=4GB",
+            "shared_preload_libraries=pg_stat_statements",
         ] {
             settings.push(setting.to_owned());
         }

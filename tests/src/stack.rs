@@ -147,7 +147,7 @@ impl Setup {
             None => (
                 match self.own_server {
                     false => Database::erp().await?,
-                    true => Database::erp_on_own_server().await?,
+                    true => Database::on_own_server(Some(ERP_INSTALLED)).await?,
                 },
                 erp::catalog(),
                 tools::repository().join("spin.toml"),
@@ -157,7 +157,7 @@ impl Setup {
                 own.write(&catalog)?;
                 let database = match self.own_server {
                     false => Database::empty().await?,
-                    true => Database::empty_on_own_server().await?,
+                    true => Database::on_own_server(None).await?,
                 };
                 database.run(own.schema).await?;
                 (database, catalog, write_manifest(path)?)
@@ -565,15 +565,7 @@ impl Database {
         Self::copy_of(None).await
     }
 
-    async fn erp_on_own_server() -> anyhow::Result<Self> {
-        Self::copy_on_own_server(Some(ERP_INSTALLED)).await
-    }
-
-    async fn empty_on_own_server() -> anyhow::Result<Self> {
-        Self::copy_on_own_server(None).await
-    }
-
-    async fn copy_on_own_server(template: Option<&str>) -> anyhow::Result<Self> {
+    async fn on_own_server(template: Option<&str>) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::start().await?);
         let name = shared.create(template).await?;
         Ok(Self { name, shared })
