@@ -1,7 +1,7 @@
 //! The audit at run time: cached answers held against the database.
 //!
 //! [`Auditor::audit`] takes one entry: it asks its question again, if an edge would serve it, and
-//! compares; [`tidemark_shared::audit`] judges where the answers differ. [`Walk`] finds the entries.
+//! compares; [`tidemark_shared::audit`] judges where the answers differ. A [`Walk`] finds the entries.
 //! `serve` audits a few of them a second for as long as it runs ([`run`]), the command `audit` as many
 //! as it is told to.
 //!
@@ -9,24 +9,22 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use axum::http::Method;
 use bytes::Bytes;
 use redis::aio::ConnectionManager;
 use tidemark_shared::{
     audit::{Difference, Explanation, Finding, explain},
-    catalog::Query,
     entry::Entry,
     fill::Answer,
-    freshness::{Demand, Observation, Verdict, decide},
-    key::{Key, Keyspace},
-    param::Params,
-    route::{Endpoint, Router},
+    freshness::{Observation, Verdict, decide},
+    key::Keyspace,
+    route::Router,
     scope::Scope,
 };
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::{
     clock,
+    entries::{Question, Walk},
     http::Service,
     metrics,
     queries::{Outcome, Queries, QueryError},
@@ -38,13 +36,6 @@ const COVER_WAIT: Duration = Duration::from_secs(10);
 
 /// How often Redis is asked while that is awaited.
 const COVER_POLL: Duration = Duration::from_millis(10);
-
-/// How many names Redis looks at in one step of a walk.
-const SCAN_COUNT: u32 = 200;
-
-/// How many steps a walk goes for one sample: in a Redis that is full of others' keys there may be
-/// none for long.
-const STEPS_PER_SAMPLE: u32 = 10;
 
 /// How often to audit: samples a second, written `20` or `20/s`; 0 means never.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -154,25 +145,6 @@ pub struct Auditor<'a> {
     pub keyspace: &'a Keyspace,
 }
 
-/// An entry's question, found again from its target.
-struct Question<'a> {
-    query: &'a Query,
-    params: Params,
-    key: Key,
-    scopes: Vec<Scope>,
-}
-
-impl Question<'_> {
-    fn demand(&self) -> Demand<'_> {
-        Demand {
-            key: &self.key,
-            scopes: &self.scopes,
-            policy: self.query.policy,
-            at_least_ms: None,
-        }
-    }
-}
-
 impl Auditor<'_> {
     /// Audits the entry of this name in Redis, counts and logs what is found.
     ///
@@ -204,7 +176,9 @@ impl Auditor<'_> {
         if target.is_empty() {
             return Err(Skip::NoTarget.into());
         }
-        let question = self.question(target).ok_or(Skip::OtherQuestion)?;
+        let catalog = &self.repository.catalog;
+        let question =
+            Question::of_target(catalog, self.routes, target).ok_or(Skip::OtherQuestion)?;
         if !question.query.acknowledge.is_empty() {
             return Err(Skip::Acknowledged.into());
         }
@@ -213,26 +187,6 @@ impl Auditor<'_> {
             return Err(Skip::OtherQuestion.into());
         }
         Ok(question)
-    }
-
-    /// A target's question, if it is one of this catalog's.
-    fn question(&self, target: &str) -> Option<Question<'_>> {
-        let (path, query_string) = target.split_once('?').unwrap_or((target, ""));
-        let catalog = &self.repository.catalog;
-        let route = self
-            .routes
-            .route(catalog, &Method::GET, path, query_string)
-            .ok()?;
-        let Endpoint::Query(query) = route.endpoint else {
-            return None;
-        };
-        let params = Params::from_target(&query.params, &route.path_args, query_string).ok()?;
-        Some(Question {
-            key: Key::of(query, &params),
-            scopes: query.scopes(&params),
-            query,
-            params,
-        })
     }
 
     async fn judge(&self, question: &Question<'_>) -> Result<Finding, Stop> {
@@ -330,71 +284,6 @@ fn report(difference: &Difference<'_>, answer: &Answer) {
          a change went past the triggers (or the query does not answer the same twice: \
          it needs a total ORDER BY, and no now() or random())"
     );
-}
-
-/// A walk along the entries in Redis, from a cursor to the end; in the order of their hashes, so that
-/// some of them in a row are as good as some at random.
-pub struct Walk {
-    pattern: String,
-    cursor: u64,
-    found: Vec<String>,
-    ended: bool,
-}
-
-impl Walk {
-    /// A walk along all entries, from the beginning.
-    pub fn whole(keyspace: &Keyspace) -> Self {
-        Self::from(keyspace, 0)
-    }
-
-    /// A walk from somewhere to the end. (A cursor that Redis has not given out is no error; it only
-    /// does not know what it has seen.)
-    pub fn from_anywhere(keyspace: &Keyspace) -> Self {
-        Self::from(keyspace, u64::from(rand::random::<u32>()))
-    }
-
-    fn from(keyspace: &Keyspace, cursor: u64) -> Self {
-        Self {
-            pattern: keyspace.entries(),
-            cursor,
-            found: Vec::new(),
-            ended: false,
-        }
-    }
-
-    /// Whether there is nothing more to be found.
-    pub fn has_ended(&self) -> bool {
-        self.ended && self.found.is_empty()
-    }
-
-    /// The name of the next entry. None where the walk has ended, or has found nothing for long and
-    /// goes on with the next call.
-    ///
-    /// # Errors
-    /// Redis does not answer.
-    pub async fn next(
-        &mut self,
-        redis: &mut ConnectionManager,
-    ) -> redis::RedisResult<Option<String>> {
-        for _ in 0..STEPS_PER_SAMPLE {
-            if let Some(name) = self.found.pop() {
-                return Ok(Some(name));
-            }
-            if self.ended {
-                break;
-            }
-            (self.cursor, self.found) = redis::cmd("SCAN")
-                .arg(self.cursor)
-                .arg("MATCH")
-                .arg(&self.pattern)
-                .arg("COUNT")
-                .arg(SCAN_COUNT)
-                .query_async(redis)
-                .await?;
-            self.ended = self.cursor == 0;
-        }
-        Ok(self.found.pop())
-    }
 }
 
 /// Audits one entry after another, with this pause between two, for ever. It may be dropped at any

@@ -27,6 +27,7 @@ pub mod cli;
 mod clock;
 pub mod command;
 pub mod database;
+pub mod entries;
 pub mod explain;
 mod flight;
 pub mod gate;
@@ -40,6 +41,7 @@ pub mod relay;
 pub mod repository;
 pub mod shutdown;
 pub mod statement;
+pub mod status;
 pub mod tide;
 pub mod usage;
 

@@ -138,8 +138,9 @@ pub async fn delete(
     }
 }
 
-/// One scan for all targets: each goes through the whole Redis.
-fn pattern(keyspace: &Keyspace, targets: &[Target]) -> String {
+/// A glob pattern for the names of at least the entries of these targets: one scan for all, since each
+/// goes through the whole Redis.
+pub(crate) fn pattern(keyspace: &Keyspace, targets: &[Target]) -> String {
     match targets {
         [Target::Member { family, id }] => keyspace.entries_of_member(&Scope::member(family, id)),
         [Target::Family(family)] => keyspace.entries_of_family(family),

@@ -116,6 +116,11 @@ impl Keyspace {
         format!("{}{key}", self.prefix)
     }
 
+    /// The name of an entry whose key is known only as text.
+    pub fn named(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
     /// Reads the name of an entry; any other name is none.
     pub fn parse_entry<'a>(&self, name: &'a str) -> Option<EntryName<'a>> {
         let key = name.strip_prefix(&self.prefix)?.strip_prefix('{')?;

@@ -36,6 +36,11 @@ fn every_command_explains_itself() {
                 "check",
                 "explain",
                 "audit",
+                "status",
+                "get",
+                "keys",
+                "tail",
+                "completions",
             ],
         ),
         (

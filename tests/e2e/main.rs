@@ -23,6 +23,7 @@ mod explain;
 mod filling;
 mod foreign_keys;
 mod gate;
+mod inspecting;
 mod install;
 mod instance_cache;
 mod joining;

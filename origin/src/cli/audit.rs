@@ -12,9 +12,13 @@ use sqlx::Connection as _;
 use tidemark_shared::{audit::Finding, route::Router};
 use tokio::time::{self, MissedTickBehavior};
 
-use super::arguments::{AnswerBytesArgs, CatalogArgs, DatabaseArgs, RedisArgs};
+use super::{
+    arguments::{AnswerBytesArgs, CatalogArgs, DatabaseArgs, RedisArgs},
+    output::print_line,
+};
 use crate::{
-    audit::{Audited, Auditor, Rate, Skip, Walk},
+    audit::{Audited, Auditor, Rate, Skip},
+    entries::Walk,
     memory::Memory,
     queries::{Queries, QueryLimits},
     repository::Repository,
@@ -107,7 +111,7 @@ pub(super) async fn audit(args: AuditArgs) -> anyhow::Result<()> {
         }
     }
     queries.close().await;
-    println!("{}", summary.text());
+    print_line(summary.text())?;
     match summary.count(Finding::Violation) {
         0 => Ok(()),
         violations => bail!(

@@ -6,7 +6,10 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use sqlx::PgConnection;
 
-use super::arguments::{CatalogArgs, DatabaseArgs};
+use super::{
+    arguments::{CatalogArgs, DatabaseArgs},
+    output::print_line,
+};
 use crate::{
     check::{
         self, Examination,
@@ -34,21 +37,21 @@ pub(super) async fn check(args: CheckArgs) -> anyhow::Result<()> {
         (repository, examination) = again(&args.catalog, &mut connection).await?;
     }
     for finding in &examination.findings {
-        println!("{finding}");
+        print_line(finding)?;
     }
     for warning in &examination.warnings {
-        println!("warning: {warning}");
+        print_line(format_args!("warning: {warning}"))?;
     }
     match examination.findings.len() {
         0 => {}
         1 => bail!("1 finding"),
         more => bail!("{more} findings"),
     }
-    println!(
+    print_line(format_args!(
         "all is well: {} queries, {} commands",
         repository.catalog.queries.len(),
         repository.catalog.commands.len()
-    );
+    ))?;
     Ok(())
 }
 
@@ -73,7 +76,7 @@ fn fix(catalog: &CatalogArgs, examination: &Examination) -> anyhow::Result<bool>
         .collect();
     let fixed = fix::reads(&name, &text, &wanted)?;
     if fixed.changes.is_empty() {
-        println!("{name}: nothing to fix in reads");
+        print_line(format_args!("{name}: nothing to fix in reads"))?;
         return Ok(false);
     }
     fs::write(&file, fixed.text).with_context(|| format!("cannot write {name}"))?;
@@ -86,7 +89,10 @@ fn fix(catalog: &CatalogArgs, examination: &Examination) -> anyhow::Result<bool>
         let added = added.iter().map(|table| format!("+ {table}"));
         let removed = removed.iter().map(|table| format!("- {table}"));
         let changes: Vec<_> = added.chain(removed).collect();
-        println!("{name}: query {query:?}: reads {}", changes.join(", "));
+        print_line(format_args!(
+            "{name}: query {query:?}: reads {}",
+            changes.join(", ")
+        ))?;
     }
     Ok(true)
 }

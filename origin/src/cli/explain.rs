@@ -3,7 +3,10 @@
 use anyhow::bail;
 use clap::Args;
 
-use super::arguments::{CatalogArgs, DatabaseArgs};
+use super::{
+    arguments::{CatalogArgs, DatabaseArgs},
+    output::{print_line, print_text},
+};
 use crate::{
     check::{self, Unsound},
     explain::{
@@ -60,13 +63,13 @@ async fn query(args: &ExplainArgs, repository: &Repository, name: &str) -> anyho
     let Some(used) = used else {
         return Err(Unsound(examination.findings).into());
     };
-    print!("{}", explain::query(catalog, query, &used));
+    print_text(explain::query(catalog, query, &used))?;
     examination.warnings.retain(of_query);
     for finding in &examination.findings {
-        println!("\n{finding}");
+        print_line(format_args!("\n{finding}"))?;
     }
     for warning in &examination.warnings {
-        println!("\nwarning: {warning}");
+        print_line(format_args!("\nwarning: {warning}"))?;
     }
     Ok(())
 }
@@ -81,20 +84,20 @@ async fn change(args: &ExplainArgs, repository: &Repository, sql: &str) -> anyho
             1 => "1 row".to_owned(),
             rows => format!("{rows} rows"),
         };
-        println!("{word}: {rows}, rolled back");
+        print_line(format_args!("{word}: {rows}, rolled back"))?;
     }
     if scopes.is_empty() {
-        println!("it would invalidate nothing");
+        print_line("it would invalidate nothing")?;
         return Ok(());
     }
-    println!("it would invalidate");
+    print_line("it would invalidate")?;
     for scope in scopes {
         let queries = change::invalidated(&repository.catalog, &scope);
         let queries = match queries.as_slice() {
             [] => "no query".to_owned(),
             queries => queries.join(", "),
         };
-        println!("  {scope} → {queries}");
+        print_line(format_args!("  {scope} → {queries}"))?;
     }
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use super::arguments::{CatalogArgs, DatabaseArgs};
+use super::{
+    arguments::{CatalogArgs, DatabaseArgs},
+    output::{print_line, print_text},
+};
 use crate::{
     capture::{self, Installed},
     check,
@@ -33,19 +36,23 @@ pub(super) async fn install(args: InstallArgs) -> anyhow::Result<()> {
     examination.log_warnings();
     let installation = examination.sound()?;
     if args.dry_run {
-        print!("{}", installation.sql());
+        print_text(installation.sql())?;
         return Ok(());
     }
     let tables = installation.tables.join(", ");
     match installation.install(&mut connection).await? {
-        Installed::Renewed => println!("installed the outbox and triggers on {tables}"),
-        Installed::Unchanged => println!("nothing to do: the triggers on {tables} are in place"),
+        Installed::Renewed => print_line(format_args!(
+            "installed the outbox and triggers on {tables}"
+        ))?,
+        Installed::Unchanged => print_line(format_args!(
+            "nothing to do: the triggers on {tables} are in place"
+        ))?,
     }
     Ok(())
 }
 
 pub(super) async fn uninstall(args: UninstallArgs) -> anyhow::Result<()> {
     capture::uninstall(&mut args.database.connect().await?).await?;
-    println!("removed the schema tidemark and all its triggers");
+    print_line("removed the schema tidemark and all its triggers")?;
     Ok(())
 }

@@ -5,13 +5,18 @@
 mod arguments;
 mod audit;
 mod check;
+mod entries;
 mod explain;
 mod install;
 mod manager;
+mod output;
 mod purge;
 mod serve;
+mod status;
+mod tail;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 /// Tidemark's origin: runs the catalog's SQL, captures changes in PostgreSQL, and relays
 /// invalidations to Redis.
@@ -32,6 +37,14 @@ enum Command {
     Manager(manager::ManagerArgs),
     /// Invalidate whatever depends on a table, a member or a family, in every region.
     Purge(purge::PurgeArgs),
+    /// Tell whether everything is well, and if not, what to do; fails if something does not work.
+    Status(status::StatusArgs),
+    /// Show what is cached for a request, and whether an edge would serve it.
+    Get(entries::GetArgs),
+    /// List what is cached that depends on a table, a member or a family.
+    Keys(entries::KeysArgs),
+    /// Show the relay's events as they happen.
+    Tail(tail::TailArgs),
     /// Install the outbox and the triggers; safe to run again.
     Install(install::InstallArgs),
     /// Remove the outbox and the triggers.
@@ -42,6 +55,11 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Tell what invalidates a query, or what a change would invalidate.
     Explain(explain::ExplainArgs),
+    /// Print what makes a shell complete this command's arguments.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
 
 impl Cli {
@@ -50,16 +68,34 @@ impl Cli {
     /// # Errors
     /// It can't be done; the message says why and, where possible, what to do.
     pub async fn run(self) -> anyhow::Result<()> {
-        match self.command {
-            Command::Serve(args) => serve::serve(args).await,
-            Command::Relay(args) => serve::relay(args).await,
-            Command::Manager(args) => manager::manager(args).await,
-            Command::Purge(args) => purge::purge(args).await,
-            Command::Install(args) => install::install(args).await,
-            Command::Uninstall(args) => install::uninstall(args).await,
-            Command::Check(args) => check::check(args).await,
-            Command::Audit(args) => audit::audit(args).await,
-            Command::Explain(args) => explain::explain(args).await,
+        match self.command.run().await {
+            Err(error) if output::is_unread(&error) => Ok(()),
+            ended => ended,
+        }
+    }
+}
+
+impl Command {
+    async fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Serve(args) => serve::serve(args).await,
+            Self::Relay(args) => serve::relay(args).await,
+            Self::Manager(args) => manager::manager(args).await,
+            Self::Purge(args) => purge::purge(args).await,
+            Self::Install(args) => install::install(args).await,
+            Self::Uninstall(args) => install::uninstall(args).await,
+            Self::Check(args) => check::check(args).await,
+            Self::Audit(args) => audit::audit(args).await,
+            Self::Explain(args) => explain::explain(args).await,
+            Self::Status(args) => status::status(args).await,
+            Self::Get(args) => entries::get(args).await,
+            Self::Keys(args) => entries::keys(args).await,
+            Self::Tail(args) => tail::tail(args).await,
+            Self::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "tidemark-origin", &mut script);
+                Ok(output::print_text(String::from_utf8_lossy(&script))?)
+            }
         }
     }
 }

@@ -9,7 +9,10 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tidemark_shared::{catalog::Catalog, key::Keyspace, purge::Target};
 
-use super::arguments::{CatalogArgs, DatabaseArgs, RedisArgs, place};
+use super::{
+    arguments::{CatalogArgs, DatabaseArgs, RedisArgs, place},
+    output::print_line,
+};
 use crate::{
     purge,
     repository::Repository,
@@ -61,7 +64,11 @@ pub(super) async fn purge(args: PurgeArgs) -> anyhow::Result<()> {
     let names: Vec<_> = touched.iter().take(10).map(ToString::to_string).collect();
     let more = touched.len().saturating_sub(names.len());
     let more = (more > 0).then(|| format!(" and {more} more"));
-    println!("recorded {}{}", names.join(", "), more.unwrap_or_default());
+    print_line(format_args!(
+        "recorded {}{}",
+        names.join(", "),
+        more.unwrap_or_default()
+    ))?;
 
     let bound = Duration::from_millis(args.invalidation_wait_ms);
     let pending = wait(&redis, &keyspace, at_least, bound).await?;
@@ -98,11 +105,11 @@ async fn wait(
     let mut pending = Vec::new();
     for (client, reached, took) in futures_util::future::join_all(waiting).await {
         match reached {
-            Invalidation::Applied => println!(
+            Invalidation::Applied => print_line(format_args!(
                 "applied in {} within {} ms",
                 place(client),
                 took.as_millis()
-            ),
+            ))?,
             Invalidation::Pending => pending.push(place(client)),
         }
     }
@@ -125,6 +132,9 @@ async fn delete(
     let deleted = purge::delete(client, keyspace, catalog, targets, progress)
         .await
         .with_context(|| format!("can't delete entries in {place}"))?;
-    println!("deleted {} entries in {place}", deleted.entries);
+    print_line(format_args!(
+        "deleted {} entries in {place}",
+        deleted.entries
+    ))?;
     Ok(())
 }

@@ -22,7 +22,7 @@ use super::{
 use crate::{capture::CaptureError, memory::Memory, tide::TideGauge};
 
 /// The advisory lock of the leading relay: "tidemark" in ASCII.
-const LEADER_LOCK: i64 = i64::from_be_bytes(*b"tidemark");
+pub(crate) const LEADER_LOCK: i64 = i64::from_be_bytes(*b"tidemark");
 
 /// How long a leader may say nothing before PostgreSQL ends its session, and with it its lock: it may
 /// be frozen or cut off, and can't tell.

@@ -41,8 +41,8 @@ use crate::{
     memory::Memory,
     tide::TideGauge,
 };
-pub(crate) use leadership::silence;
 use leadership::{Cycle, Leadership};
+pub(crate) use leadership::{LEADER_LOCK, silence};
 use region::Target;
 
 /// How long a relay that failed waits before it tries again.
