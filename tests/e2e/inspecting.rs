@@ -169,6 +169,41 @@ async fn keys_lists_what_depends_on_a_scope() {
     );
 }
 
+#[tokio::test]
+async fn programs_read_what_other_commands_say_as_well() {
+    let stack = Stack::start().await;
+    stack.hit(&dashboard(42)).await;
+    let said = |arguments: &[&str]| {
+        let ran = origin(&stack.origin_config, &[arguments, &["--json"]].concat());
+        assert!(ran.success, "{ran:?}");
+        json(&ran)
+    };
+    let checked = said(&["check"]);
+    assert!(checked["queries"].as_u64().unwrap() > 3, "{checked}");
+    assert_eq!(checked["findings"], Value::Array(Vec::new()));
+    let audited = said(&["audit"]);
+    assert_eq!(
+        (&audited["samples"], &audited["equal"]),
+        (&1.into(), &1.into()),
+        "{audited}"
+    );
+    let change = "UPDATE organizations SET name = 'New' WHERE id = 42";
+    let attempted = said(&["explain", "--change", change]);
+    assert_eq!(attempted["statements"][0]["rows"], 1, "{attempted}");
+    assert_eq!(attempted["scopes"][0]["scope"], "org:42", "{attempted}");
+    assert_eq!(
+        attempted["scopes"][0]["queries"][0], "dashboard of org 42",
+        "{attempted}"
+    );
+    let purged = said(&["purge", "org:42", "--hard"]);
+    assert_eq!(purged["recorded"][0], "org:42", "{purged}");
+    assert!(
+        purged["regions"][0]["applied_within_ms"].is_u64(),
+        "{purged}"
+    );
+    assert_eq!(purged["regions"][0]["deleted"], 1, "{purged}");
+}
+
 /// Ends it with the test.
 struct Tail(Child);
 

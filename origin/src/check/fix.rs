@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use tidemark_shared::catalog::{Catalog, CatalogError};
 use toml_edit::{Array, DocumentMut, Value};
 
@@ -16,7 +17,7 @@ pub struct Fixed {
 }
 
 /// What was changed in one query's `reads`.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// The query.
     pub query: String,

@@ -11,6 +11,7 @@ mod query;
 
 use std::{collections::BTreeMap, fmt};
 
+use serde::Serialize;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, SqlSafeStr as _, Statement as _};
 use tidemark_shared::catalog::Shape;
 
@@ -24,7 +25,7 @@ use names::Names;
 pub use query::QueryUse;
 
 /// Something in the catalog that does not fit the database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The query, command or table, e.g. `query "dashboard" (sql/dashboard.sql)`.
     pub subject: String,

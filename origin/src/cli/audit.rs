@@ -14,7 +14,7 @@ use tokio::time::{self, MissedTickBehavior};
 
 use super::{
     arguments::{AnswerBytesArgs, CatalogArgs, DatabaseArgs, RedisArgs},
-    output::print_line,
+    output::{OutputArgs, print_json, print_line},
 };
 use crate::{
     audit::{Audited, Auditor, Rate, Skip},
@@ -46,6 +46,8 @@ pub(super) struct AuditArgs {
     statement_timeout_ms: u64,
     #[command(flatten)]
     max_answer_bytes: AnswerBytesArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 pub(super) async fn audit(args: AuditArgs) -> anyhow::Result<()> {
@@ -111,7 +113,10 @@ pub(super) async fn audit(args: AuditArgs) -> anyhow::Result<()> {
         }
     }
     queries.close().await;
-    print_line(summary.text())?;
+    match args.output.json {
+        true => print_json(&summary.json())?,
+        false => print_line(summary.text())?,
+    }
     match summary.count(Finding::Violation) {
         0 => Ok(()),
         violations => bail!(
@@ -138,6 +143,21 @@ impl Summary {
 
     fn count(&self, finding: Finding) -> u32 {
         self.findings.get(&finding).copied().unwrap_or_default()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let skips = self
+            .skips
+            .iter()
+            .map(|(skip, count)| (skip.to_string(), count));
+        serde_json::json!({
+            "samples": self.samples,
+            "equal": self.count(Finding::Equal),
+            "explained": self.count(Finding::Explained),
+            "violations": self.count(Finding::Violation),
+            "skipped": self.count(Finding::Skipped),
+            "skips": skips.collect::<BTreeMap<_, _>>(),
+        })
     }
 
     /// One line: `1000 samples: 990 equal, 3 explained, 0 violations, 7 skipped (7 not fresh)`.

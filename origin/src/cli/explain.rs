@@ -1,11 +1,14 @@
 //! `explain`: what invalidates a query, and what a change would invalidate.
 
+use std::io;
+
 use anyhow::bail;
 use clap::Args;
+use serde::Serialize;
 
 use super::{
     arguments::{CatalogArgs, DatabaseArgs},
-    output::{print_line, print_text},
+    output::{OutputArgs, print_json, print_line, print_text},
 };
 use crate::{
     check::{self, Unsound},
@@ -34,6 +37,29 @@ pub(super) struct ExplainArgs {
         allow_hyphen_values = true
     )]
     change: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What a change would do, as a program reads it.
+#[derive(Serialize)]
+struct Attempted<'a> {
+    statements: Vec<Ran<'a>>,
+    scopes: Vec<Touched>,
+}
+
+#[derive(Serialize)]
+struct Ran<'a> {
+    /// The statement's first word.
+    statement: &'a str,
+    rows: u64,
+}
+
+#[derive(Serialize)]
+struct Touched {
+    scope: String,
+    /// The queries that it invalidates.
+    queries: Vec<String>,
 }
 
 pub(super) async fn explain(args: ExplainArgs) -> anyhow::Result<()> {
@@ -79,20 +105,37 @@ async fn change(args: &ExplainArgs, repository: &Repository, sql: &str) -> anyho
     let examination = check::examine(&mut connection, repository).await?;
     examination.sound()?.verify(&mut connection).await?;
     let Effect { statements, scopes } = change::attempt(&mut connection, sql).await?;
-    for (word, rows) in statements {
+    let ran = statements.iter().map(|(statement, rows)| Ran {
+        statement,
+        rows: *rows,
+    });
+    let touched = scopes.iter().map(|scope| Touched {
+        scope: scope.to_string(),
+        queries: change::invalidated(&repository.catalog, scope),
+    });
+    let attempted = Attempted {
+        statements: ran.collect(),
+        scopes: touched.collect(),
+    };
+    match args.output.json {
+        true => print_json(&attempted),
+        false => Ok(print_attempted(&attempted)?),
+    }
+}
+
+fn print_attempted(attempted: &Attempted<'_>) -> io::Result<()> {
+    for Ran { statement, rows } in &attempted.statements {
         let rows = match rows {
             1 => "1 row".to_owned(),
             rows => format!("{rows} rows"),
         };
-        print_line(format_args!("{word}: {rows}, rolled back"))?;
+        print_line(format_args!("{statement}: {rows}, rolled back"))?;
     }
-    if scopes.is_empty() {
-        print_line("it would invalidate nothing")?;
-        return Ok(());
+    if attempted.scopes.is_empty() {
+        return print_line("it would invalidate nothing");
     }
     print_line("it would invalidate")?;
-    for scope in scopes {
-        let queries = change::invalidated(&repository.catalog, &scope);
+    for Touched { scope, queries } in &attempted.scopes {
         let queries = match queries.as_slice() {
             [] => "no query".to_owned(),
             queries => queries.join(", "),

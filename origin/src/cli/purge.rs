@@ -2,16 +2,18 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use serde::Serialize;
 use tidemark_shared::{catalog::Catalog, key::Keyspace, purge::Target};
 
 use super::{
     arguments::{CatalogArgs, DatabaseArgs, RedisArgs, place},
-    output::print_line,
+    output::{OutputArgs, print_json, print_line},
 };
 use crate::{
     purge,
@@ -44,6 +46,26 @@ pub(super) struct PurgeArgs {
         default_value_t = 2_000
     )]
     invalidation_wait_ms: u64,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What came of a purge, in each Redis.
+#[derive(Debug, Serialize)]
+struct Purged {
+    /// What was recorded as if it had changed.
+    recorded: Vec<String>,
+    regions: Vec<Region>,
+}
+
+/// One Redis.
+#[derive(Debug, Serialize)]
+struct Region {
+    redis: String,
+    /// After how long it was applied, in ms; `None` if it was not in time.
+    applied_within_ms: Option<u128>,
+    /// How many entries were deleted; `None` without `--hard`.
+    deleted: Option<u64>,
 }
 
 pub(super) async fn purge(args: PurgeArgs) -> anyhow::Result<()> {
@@ -61,22 +83,27 @@ pub(super) async fn purge(args: PurgeArgs) -> anyhow::Result<()> {
 
     let touched: BTreeSet<_> = targets.iter().flat_map(|t| t.touched(&catalog)).collect();
     let at_least = purge::record(&mut args.database.connect().await?, &touched).await?;
-    let names: Vec<_> = touched.iter().take(10).map(ToString::to_string).collect();
-    let more = touched.len().saturating_sub(names.len());
-    let more = (more > 0).then(|| format!(" and {more} more"));
-    print_line(format_args!(
-        "recorded {}{}",
-        names.join(", "),
-        more.unwrap_or_default()
-    ))?;
-
+    let recorded: Vec<_> = touched.iter().map(ToString::to_string).collect();
+    if !args.output.json {
+        print_recorded(&recorded)?;
+    }
     let bound = Duration::from_millis(args.invalidation_wait_ms);
-    let pending = wait(&redis, &keyspace, at_least, bound).await?;
+    let mut purged = Purged {
+        recorded,
+        regions: wait(&redis, &keyspace, at_least, bound).await?,
+    };
     if args.hard {
-        for client in &redis {
-            delete(client, &keyspace, &catalog, &targets).await?;
+        for (client, region) in redis.iter().zip(&mut purged.regions) {
+            region.deleted = Some(delete(client, &keyspace, &catalog, &targets).await?);
         }
     }
+    match args.output.json {
+        true => print_json(&purged)?,
+        false => print_regions(&purged.regions)?,
+    }
+    let pending = purged.regions.iter();
+    let pending = pending.filter(|region| region.applied_within_ms.is_none());
+    let pending: Vec<_> = pending.map(|region| region.redis.as_str()).collect();
     if !pending.is_empty() {
         bail!(
             "not applied within {bound:?} in {}; it will be as soon as a relay leads and reaches it",
@@ -86,34 +113,28 @@ pub(super) async fn purge(args: PurgeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for each Redis at the same time; gives those where it is not applied in time.
+/// Waits for each Redis at the same time.
 async fn wait(
     redis: &[redis::Client],
     keyspace: &Keyspace,
     at_least_ms: i64,
     bound: Duration,
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<Vec<Region>> {
     let begun = Instant::now();
     let mut waiting = Vec::with_capacity(redis.len());
     for client in redis {
         let tide = Tide::new(TideGauge::new(), client, keyspace)?;
         waiting.push(async move {
             let reached = tide.reached(at_least_ms, bound).await;
-            (client, reached, begun.elapsed())
+            let applied = reached == Invalidation::Applied;
+            Region {
+                redis: place(client),
+                applied_within_ms: applied.then(|| begun.elapsed().as_millis()),
+                deleted: None,
+            }
         });
     }
-    let mut pending = Vec::new();
-    for (client, reached, took) in futures_util::future::join_all(waiting).await {
-        match reached {
-            Invalidation::Applied => print_line(format_args!(
-                "applied in {} within {} ms",
-                place(client),
-                took.as_millis()
-            ))?,
-            Invalidation::Pending => pending.push(place(client)),
-        }
-    }
-    Ok(pending)
+    Ok(futures_util::future::join_all(waiting).await)
 }
 
 async fn delete(
@@ -121,7 +142,7 @@ async fn delete(
     keyspace: &Keyspace,
     catalog: &Catalog,
     targets: &[Target],
-) -> anyhow::Result<()> {
+) -> anyhow::Result<u64> {
     let place = place(client);
     let progress = |so_far: purge::Deleted| {
         eprintln!(
@@ -132,9 +153,27 @@ async fn delete(
     let deleted = purge::delete(client, keyspace, catalog, targets, progress)
         .await
         .with_context(|| format!("can't delete entries in {place}"))?;
-    print_line(format_args!(
-        "deleted {} entries in {place}",
-        deleted.entries
-    ))?;
+    Ok(deleted.entries)
+}
+
+fn print_recorded(recorded: &[String]) -> io::Result<()> {
+    let names: Vec<_> = recorded.iter().take(10).map(String::as_str).collect();
+    let more = match recorded.len().saturating_sub(names.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    print_line(format_args!("recorded {}{more}", names.join(", ")))
+}
+
+fn print_regions(regions: &[Region]) -> io::Result<()> {
+    for region in regions {
+        let place = &region.redis;
+        if let Some(ms) = region.applied_within_ms {
+            print_line(format_args!("applied in {place} within {ms} ms"))?;
+        }
+        if let Some(entries) = region.deleted {
+            print_line(format_args!("deleted {entries} entries in {place}"))?;
+        }
+    }
     Ok(())
 }
