@@ -8,14 +8,10 @@
 use std::collections::BTreeSet;
 
 use super::{
+    mark::{FOLD_AT, Mark},
     name::{dollar_quoted, literal, quoted_part},
-    path::Mark,
     relation::KeyColumn,
 };
-
-/// A statement that touches more members of a family, or more keys of a path, than this records
-/// the family as a whole.
-pub(super) const FOLD_AT: u32 = 1_000;
 
 /// How an outbox row begins.
 const INTO_OUTBOX: &str = "INSERT INTO tidemark.outbox (kind, name, members)";

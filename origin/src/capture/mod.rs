@@ -29,6 +29,7 @@
 //! So a product's new price is news for the price list, and for no order that only shows its name.
 
 mod function;
+mod mark;
 mod name;
 mod path;
 mod relation;
@@ -45,9 +46,9 @@ use tidemark_shared::{
 
 use crate::usage::Columns;
 use function::{Record, Target, Updates};
+use mark::Mark;
 use name::literal;
 pub(crate) use name::quoted;
-use path::Mark;
 pub(crate) use path::Step;
 use relation::{Relation, Relative};
 use verification::Planned;

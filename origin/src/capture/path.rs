@@ -11,7 +11,7 @@ use tidemark_shared::{
 
 use super::{
     CaptureError, PathError,
-    function::FOLD_AT,
+    mark::{FOLD_AT, Mark},
     name::{dollar_quoted, literal, quoted_part},
     relation::{Direction, Link, Relation, Texts},
 };
@@ -19,40 +19,6 @@ use super::{
 /// The most rows that keys are followed to against a foreign key, at a time: past it they stand for
 /// the family as a whole. It bounds what a cycle of the relay takes.
 const FOLLOWED: u32 = 10_000;
-
-/// What a changed row of a table records.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// The table as a whole.
-    Table,
-    /// The member in this column of its own.
-    Member { family: String, column: String },
-    /// Its values in these columns, from which [`Path`] leads on.
-    Key {
-        family: String,
-        path: String,
-        columns: Vec<String>,
-    },
-}
-
-impl Mark {
-    /// The family that it is about, if it is about one.
-    pub(super) fn family(&self) -> Option<&str> {
-        match self {
-            Self::Table => None,
-            Self::Member { family, .. } | Self::Key { family, .. } => Some(family),
-        }
-    }
-
-    /// The columns that it takes its values from.
-    pub(super) fn columns(&self) -> &[String] {
-        match self {
-            Self::Table => &[],
-            Self::Member { column, .. } => std::slice::from_ref(column),
-            Self::Key { columns, .. } => columns,
-        }
-    }
-}
 
 /// The way from keys of a table to the members that its rows belong to now.
 #[derive(Clone, Debug, PartialEq, Eq)]
