@@ -13,7 +13,7 @@ use tidemark_shared::{
     problem::{Kind, Problem},
 };
 
-use crate::statement::Statement;
+use crate::{statement::Statement, trace::TraceParent};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -36,14 +36,15 @@ pub enum AnswerError {
 ///
 /// # Errors
 /// Whatever PostgreSQL reports, and that the answer has more than `limit` bytes.
-pub async fn query(
+pub(crate) async fn query(
     connection: &mut PgConnection,
     provenance: Provenance,
     statement: &Statement,
     params: &Params,
     limit: u32,
+    trace: Option<TraceParent>,
 ) -> Result<Answer, AnswerError> {
-    let row = answering(connection, statement, params, limit).await?;
+    let row = answering(connection, statement, params, limit, trace).await?;
     let as_of_ms = row.try_get(0)?;
     Ok(match body(&row, limit)? {
         Some(body) => Answer::new(StatusCode::OK.as_u16(), as_of_ms, provenance, body),
@@ -67,11 +68,10 @@ pub(crate) async fn command(
     statement: &Statement,
     params: &Params,
     limit: u32,
+    trace: Option<TraceParent>,
 ) -> Result<Option<Bytes>, AnswerError> {
-    body(
-        &answering(connection, statement, params, limit).await?,
-        limit,
-    )
+    let row = answering(connection, statement, params, limit, trace).await?;
+    body(&row, limit)
 }
 
 /// The row of a statement that [`Statement::answering`] has made.
@@ -80,18 +80,29 @@ async fn answering(
     statement: &Statement,
     params: &Params,
     limit: u32,
+    trace: Option<TraceParent>,
 ) -> Result<PgRow, sqlx::Error> {
-    let query = bound(statement, params).bind(i64::from(limit));
+    let query = bound(statement, params, trace).bind(i64::from(limit));
     query.fetch_one(connection).await
 }
 
-/// A statement with its arguments bound as canonical texts.
+/// A statement with its arguments bound as canonical texts, and with its trace where that is recorded:
+/// then it is prepared for this once.
 pub(crate) fn bound<'q>(
     statement: &'q Statement,
     params: &'q Params,
+    trace: Option<TraceParent>,
 ) -> SqlxQuery<'q, Postgres, PgArguments> {
-    // Made from the operator's own SQL files; clients only ever supply bound values.
-    let query = sqlx::query(AssertSqlSafe(statement.sql.clone()));
+    // Made from the operator's own SQL files; clients only ever supply bound values, and the digits of
+    // their traces.
+    let query = match trace.and_then(TraceParent::comment) {
+        None => sqlx::query(AssertSqlSafe(statement.sql.clone())),
+        Some(comment) => {
+            // In front: `pg_stat_activity` shows only how a long statement begins.
+            let sql = format!("{comment} {}", statement.sql);
+            sqlx::query(AssertSqlSafe(sql)).persistent(false)
+        }
+    };
     statement.params.iter().fold(query, |query, name| {
         query.bind(params.get(name).map(Value::as_str))
     })

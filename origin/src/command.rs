@@ -14,6 +14,7 @@ use crate::{
     answer::{self, AnswerError},
     clock,
     statement::Statement,
+    trace::TraceParent,
 };
 
 /// How often a transaction is begun again after a serialization failure or deadlock.
@@ -62,16 +63,17 @@ impl From<AnswerError> for CommandError {
 ///
 /// # Errors
 /// Whatever PostgreSQL or the pool reports, and whether something may have been changed.
-pub async fn run(
+pub(crate) async fn run(
     pool: &PgPool,
     statements: &[Statement],
     params: &Params,
     limit: u32,
+    trace: Option<TraceParent>,
 ) -> Result<Option<Committed>, CommandError> {
     let mut connection = pool.acquire().await?;
     let mut attempt = 1;
     loop {
-        match attempt_once(&mut connection, statements, params, limit).await {
+        match attempt_once(&mut connection, statements, params, limit, trace).await {
             Err(CommandError::Refused(error)) if attempt < ATTEMPTS && is_transient(&error) => {
                 tracing::debug!(attempt, %error, "transaction begins again");
                 tokio::time::sleep(back_off(attempt)).await;
@@ -87,14 +89,15 @@ async fn attempt_once(
     statements: &[Statement],
     params: &Params,
     limit: u32,
+    trace: Option<TraceParent>,
 ) -> Result<Option<Committed>, CommandError> {
     let mut transaction = connection.begin().await?;
     let mut body = None;
     for (index, statement) in statements.iter().enumerate() {
         if index + 1 == statements.len() {
-            body = answer::command(&mut transaction, statement, params, limit).await?;
+            body = answer::command(&mut transaction, statement, params, limit, trace).await?;
         } else {
-            answer::bound(statement, params)
+            answer::bound(statement, params, trace)
                 .execute(&mut *transaction)
                 .await?;
         }

@@ -42,7 +42,9 @@ pub mod repository;
 pub mod shutdown;
 pub mod statement;
 pub mod status;
+pub mod telemetry;
 pub mod tide;
+mod trace;
 pub mod usage;
 
 pub use app::{Origin, OriginConfig};

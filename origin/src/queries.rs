@@ -15,6 +15,7 @@ use tidemark_shared::{
     scope::Scope,
 };
 use tokio::{runtime::Handle, time};
+use tracing::{Instrument as _, Span};
 
 use crate::{
     answer, clock,
@@ -25,6 +26,7 @@ use crate::{
     metrics,
     repository::Repository,
     statement::Statement,
+    trace::TraceParent,
 };
 
 /// How long the slot of an abandoned statement is kept after its connection was closed: PostgreSQL looks
@@ -121,6 +123,7 @@ struct Question {
     params: Params,
     key: Key,
     scopes: Vec<Scope>,
+    trace: Option<TraceParent>,
 }
 
 impl Queries {
@@ -173,16 +176,24 @@ impl Queries {
     ///
     /// # Errors
     /// See [`QueryError`].
-    pub async fn ask(&self, query: &Query, params: &Params, claim: Claim) -> Outcome {
+    pub(crate) async fn ask(
+        &self,
+        query: &Query,
+        params: &Params,
+        claim: Claim,
+        trace: Option<TraceParent>,
+    ) -> Outcome {
+        let question = self.question(query, params, trace)?;
         if !query.policy.is_cacheable() {
-            return self.run(query, params).await;
+            return self.runner.run(&question).await;
         }
-        let question = self.question(query, params)?;
         let key = question.key.clone();
         let runner = self.runner.clone();
+        // Whoever is the cause of a load has it in his trace, though it runs in a task of its own.
+        let cause = Span::current();
         let load = move || {
             let (runner, question) = (runner.clone(), question.clone());
-            async move { runner.load(&question).await }
+            async move { runner.load(&question).await }.instrument(cause.clone())
         };
         let aboard = self.flights.board(key, claim, load);
         if aboard.shared {
@@ -196,7 +207,7 @@ impl Queries {
     /// # Errors
     /// See [`QueryError`].
     pub async fn run(&self, query: &Query, params: &Params) -> Outcome {
-        let question = self.question(query, params)?;
+        let question = self.question(query, params, None)?;
         self.runner.run(&question).await
     }
 
@@ -232,13 +243,19 @@ impl Queries {
         self.runner.pool.close().await;
     }
 
-    fn question(&self, query: &Query, params: &Params) -> Result<Question, QueryError> {
+    fn question(
+        &self,
+        query: &Query,
+        params: &Params,
+        trace: Option<TraceParent>,
+    ) -> Result<Question, QueryError> {
         let prepared = self.runner.prepared.get(&query.name);
         Ok(Question {
             prepared: prepared.ok_or(QueryError::GivenUp)?.clone(),
             params: params.clone(),
             key: Key::of(query, params),
             scopes: query.scopes(params),
+            trace,
         })
     }
 }
@@ -264,15 +281,18 @@ impl Runner {
 
     async fn run(&self, question: &Question) -> Outcome {
         let Prepared { query, statement } = &*question.prepared;
-        let slot = self.gate.enter(query).await?;
-        self.on_connection(slot, &query.name, async |connection| {
+        let entering = self.gate.enter(query);
+        let slot = entering.instrument(tracing::info_span!("gate")).await?;
+        let answering = self.on_connection(slot, &query.name, async |connection| {
             let provenance = Provenance::of(self.catalog, &question.scopes);
-            let params = &question.params;
-            answer::query(connection, provenance, statement, params, self.answer_bytes)
+            let (params, limit) = (&question.params, self.answer_bytes);
+            let trace = TraceParent::here(question.trace);
+            answer::query(connection, provenance, statement, params, limit, trace)
                 .await
                 .map_err(QueryError::from)
-        })
-        .await
+        });
+        let span = tracing::info_span!("sql", db.system.name = "postgresql", query = query.name);
+        answering.instrument(span).await
     }
 
     async fn on_connection<T>(

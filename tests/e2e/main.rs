@@ -47,6 +47,7 @@ mod secrets;
 mod shutdown;
 mod slow;
 mod support;
+mod tracing;
 mod transcript;
 mod used_columns;
 mod writers;

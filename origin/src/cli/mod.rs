@@ -18,11 +18,23 @@ mod tail;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::telemetry::LogFormat;
+
 /// Tidemark's origin: runs the catalog's SQL, captures changes in PostgreSQL, and relays
 /// invalidations to Redis.
 #[derive(Debug, Parser)]
 #[command(name = "tidemark-origin", version, arg_required_else_help = true)]
 pub struct Cli {
+    /// How logs are written to standard error.
+    #[arg(
+        long,
+        env = "TIDEMARK_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        global = true
+    )]
+    pub log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }

@@ -19,11 +19,14 @@ use axum::{
 };
 use sqlx::PgPool;
 use tidemark_shared::{
+    catalog::{Command, Query},
     problem::{Kind, Problem},
     route::{self, Endpoint},
 };
 use tokio::sync::Notify;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
+use tracing::{Span, field};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::{
     memory::Memory,
@@ -31,6 +34,7 @@ use crate::{
     queries::Queries,
     repository::Repository,
     tide::Tide,
+    trace::{self, TraceParent},
 };
 use failure::Failure;
 use respond::problem_response;
@@ -70,7 +74,14 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
             })
         })
         .layer(CatchPanicLayer::custom(|_| internal_error()))
-        .layer(TraceLayer::new_for_http().on_failure(()))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_response(|response: &Response, _: Duration, span: &Span| {
+                    span.record("http.response.status_code", response.status().as_u16());
+                })
+                .on_failure(()),
+        )
         .with_state(service)
 }
 
@@ -95,6 +106,10 @@ async fn serve(service: &Service, request: Request) -> Result<Response, Failure>
     let route = service
         .routes
         .route(catalog, request.method(), uri.path(), query_string)?;
+    let (Endpoint::Query(Query { name, .. }) | Endpoint::Command(Command { name, .. })) =
+        route.endpoint;
+    Span::current().record("endpoint", name);
+    trace::name_span(format!("{} {name}", request.method()));
     match route.endpoint {
         Endpoint::Query(query) => {
             read::answer(
@@ -112,11 +127,30 @@ async fn serve(service: &Service, request: Request) -> Result<Response, Failure>
                 command,
                 &route.path_args,
                 query_string,
+                TraceParent::of_request(request.headers()),
                 request.into_body(),
             )
             .await
         }
     }
+}
+
+/// What a request's logs are shown with, and its part of its client's trace. Never with an argument.
+fn span(request: &Request) -> Span {
+    let span = tracing::info_span!(
+        "request",
+        otel.kind = "server",
+        endpoint = field::Empty,
+        http.request.method = %request.method(),
+        http.response.status_code = field::Empty,
+        trace = field::Empty,
+    );
+    if let Some(trace) = TraceParent::of_request(request.headers()) {
+        span.record("trace", field::display(trace.id()));
+        // It fails where spans are not exported.
+        let _ = span.set_parent(trace.context());
+    }
+    span
 }
 
 fn internal_error() -> Response<Body> {

@@ -23,7 +23,7 @@ use super::{
     failure::Failure,
     respond::{json, problem_response, set},
 };
-use crate::{answer, clock::now_ms, memory::Remembered};
+use crate::{answer, clock::now_ms, memory::Remembered, trace::TraceParent};
 
 pub(super) async fn answer(
     service: &Service,
@@ -49,7 +49,8 @@ pub(super) async fn answer(
         return Ok(recalled(remembered, &demand, headers));
     }
 
-    let asked = service.queries.ask(query, &params, claim(headers)).await;
+    let (claim, trace) = (claim(headers), TraceParent::of_request(headers));
+    let asked = service.queries.ask(query, &params, claim, trace).await;
     let answer = asked.map_err(|error| Failure::of_query(query, error))?;
     let catalog = answer.provenance.catalog.to_string();
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     command::{self, CommandError},
     tide::Invalidation,
+    trace::TraceParent,
 };
 
 /// What the moments of tidemarks are counted in.
@@ -34,6 +35,7 @@ pub(super) async fn answer(
     command: &Command,
     path_args: &[(String, String)],
     query_string: &str,
+    trace: Option<TraceParent>,
     body: Body,
 ) -> Result<Response, Failure> {
     if !query_string.is_empty() {
@@ -48,7 +50,15 @@ pub(super) async fn answer(
         .commands
         .get(&command.name)
         .ok_or_else(|| Problem::new(Kind::Internal, "the command has no statement"))?;
-    let outcome = command::run(&service.commands, statements, &params, service.answer_bytes).await;
+    let limit = service.answer_bytes;
+    let outcome = command::run(
+        &service.commands,
+        statements,
+        &params,
+        limit,
+        TraceParent::here(trace),
+    );
+    let outcome = outcome.await;
     if let Err(CommandError::OutcomeUnknown(_)) = &outcome {
         // It may well have committed, and then others wait for its invalidation.
         service.wake.notify_one();
