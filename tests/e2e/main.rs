@@ -40,6 +40,7 @@ mod purge;
 mod reads;
 mod redis_loss;
 mod redis_states;
+mod refresh;
 mod regions;
 mod relay;
 mod round_trips;

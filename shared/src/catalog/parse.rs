@@ -518,17 +518,12 @@ impl Source<'_> {
         };
         match declared.get_ref().as_str() {
             "expire" => Ok(OnChange::Expire),
+            "refresh" => Ok(OnChange::Refresh),
             "revalidate" => Ok(OnChange::Revalidate),
-            // What the design foresees and this version does not do must not look as if it did.
-            "refresh" => Err(self.error(
-                &declared.span(),
-                "on_change = \"refresh\" is not supported by this version",
-                "on_change = \"expire\" or \"revalidate\"",
-            )),
             other => Err(self.error(
                 &declared.span(),
                 format!("unknown on_change {other:?}"),
-                "\"expire\" (the next read waits) or \"revalidate\" (old answers within the promise, meanwhile)",
+                "\"expire\" (the next read waits), \"refresh\" (what is read most is loaded at once) or \"revalidate\" (old answers within the promise, meanwhile)",
             )),
         }
     }

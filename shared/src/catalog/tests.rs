@@ -222,12 +222,6 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ),
     (
         "ttl    = \"5m\"",
-        "on_change = \"refresh\"",
-        8,
-        "on_change = \"refresh\" is not supported by this version",
-    ),
-    (
-        "ttl    = \"5m\"",
         "on_change = \"sometimes\"",
         8,
         "unknown on_change \"sometimes\"",
