@@ -46,13 +46,14 @@ const SCAN_COUNT: u32 = 200;
 /// none for long.
 const STEPS_PER_SAMPLE: u32 = 10;
 
-/// How often to audit: samples a second, written `20` or `20/s`; 0 means never.
+/// How often to audit a sample, or to warm an answer: times a second, written `20` or `20/s`; 0 means
+/// never.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate(f64);
 
 /// A rate that can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write a number of samples a second from 0 to 1000, such as 20 or 0.5")]
+#[error("write a number a second from 0 to 1000, such as 20 or 0.5")]
 pub struct InvalidRate;
 
 impl Rate {

@@ -1,4 +1,4 @@
-//! Fills the cache without a request: for [refresh](crate::refresh).
+//! Fills the cache without a request: for [refresh](crate::refresh) and [`warm`](crate::warm).
 //!
 //! It does what an edge does on a miss, in the same order, which the types enforce: observe, give each
 //! scope a stamp, *then* ask, then store by the permit of that observation.
@@ -63,6 +63,13 @@ pub enum FillError {
     /// The relay works with another catalog.
     #[error("the tidemark in Redis is another catalog's; is the relay's catalog this one?")]
     OtherCatalog,
+}
+
+impl FillError {
+    /// Whether it concerns this question alone.
+    pub fn is_of_question(&self) -> bool {
+        matches!(self, Self::Query(_))
+    }
 }
 
 /// How a filler connects: no step may hang.

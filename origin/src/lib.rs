@@ -11,8 +11,8 @@
 //!                                            manager ─► another region's Redis
 //! ```
 //!
-//! What is read most is known from the edges' [`sample`]: [`refresh`] loads it anew after a change. It
-//! [fills](fill) the cache as an edge does.
+//! What is read most is known from the edges' [`sample`]: [`refresh`] loads it anew after a change. Like
+//! [`warm`] it [fills](fill) the cache as an edge does.
 //!
 //! Beside that, [`audit`] holds what is cached against the database, and [`metrics`] counts.
 //!
@@ -49,5 +49,6 @@ pub mod shutdown;
 pub mod statement;
 pub mod tide;
 pub mod usage;
+pub mod warm;
 
 pub use app::{Origin, OriginConfig};

@@ -50,4 +50,5 @@ mod slow;
 mod support;
 mod transcript;
 mod used_columns;
+mod warm;
 mod writers;

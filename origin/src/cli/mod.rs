@@ -10,6 +10,7 @@ mod install;
 mod manager;
 mod purge;
 mod serve;
+mod warm;
 
 use clap::{Parser, Subcommand};
 
@@ -40,6 +41,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Hold cached answers against the database; fails if one is wrong.
     Audit(audit::AuditArgs),
+    /// Fill the cache before anybody reads: what was read most, a list, or all that queries enumerate.
+    Warm(warm::WarmArgs),
     /// Tell what invalidates a query, or what a change would invalidate.
     Explain(explain::ExplainArgs),
 }
@@ -59,6 +62,7 @@ impl Cli {
             Command::Uninstall(args) => install::uninstall(args).await,
             Command::Check(args) => check::check(args).await,
             Command::Audit(args) => audit::audit(args).await,
+            Command::Warm(args) => warm::warm(args).await,
             Command::Explain(args) => explain::explain(args).await,
         }
     }

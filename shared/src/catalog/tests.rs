@@ -222,6 +222,18 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ),
     (
         "ttl    = \"5m\"",
+        "warm = \"warm.txt\"",
+        8,
+        "\"warm.txt\" is no SQL file of this catalog",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "max_staleness = \"0s\"\nwarm = \"warm.sql\"",
+        9,
+        "a query that is never cached can't be warmed",
+    ),
+    (
+        "ttl    = \"5m\"",
         "on_change = \"sometimes\"",
         8,
         "unknown on_change \"sometimes\"",
