@@ -66,9 +66,12 @@ pub enum FillError {
 }
 
 impl FillError {
-    /// Whether it concerns this question alone.
+    /// Whether another question may well be filled all the same.
     pub fn is_of_question(&self) -> bool {
-        matches!(self, Self::Query(_))
+        match self {
+            Self::Query(_) | Self::Unstamped => true,
+            Self::Redis(_) | Self::NoTidemark | Self::OtherCatalog => false,
+        }
     }
 }
 

@@ -6,9 +6,9 @@ use tidemark_tests::{
     stack::{OwnCatalog, Stack},
     wait,
 };
-use tokio::time::sleep;
+use tokio::{task::spawn_blocking, time::sleep};
 
-use crate::support::{HIT, gate::Gate, metric, read_until};
+use crate::support::{HIT, assert_says, gate::Gate, metric, origin, read_until};
 
 /// Two queries of the same rows, of which one is refreshed, and one that waits at the gate.
 const CATALOG: OwnCatalog = OwnCatalog {
@@ -200,6 +200,21 @@ async fn i5_a_refresh_waits_while_requests_need_the_slots() {
     assert_eq!(answer.status, 200);
     holds(&stack, 1, "busy 5").await;
     assert_served(&stack, 1, "busy 5").await;
+}
+
+#[tokio::test]
+async fn explain_tells_of_it() {
+    let stack = Stack::with().catalog(CATALOG).start().await;
+    let config = stack.origin_config.clone();
+    let explain = move |query| origin(&config, &["explain", query]);
+    let (item, plain) = spawn_blocking(move || (explain("item"), explain("plain")))
+        .await
+        .unwrap();
+    assert_says(
+        &item,
+        &["on_change", "refresh: what is read most is loaded anew"],
+    );
+    assert!(!plain.stdout.contains("on_change"), "{plain:?}");
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use crate::question::Question;
 
 /// Questions, one after the other.
 pub enum Source<'a> {
-    /// Those of requests that are known to be this catalog's.
+    /// Those of requests. One that is not, or no more, of this catalog is passed over: the hot sample may
+    /// be older.
     Targets {
         /// The catalog.
         catalog: &'a Catalog,
