@@ -11,11 +11,13 @@ use crate::{
     capture::CaptureError,
     check::{self, Unsound},
     database::{Database, PoolLimits},
+    fill,
     gate::TooHeavy,
     http::{self, Service},
     memory::Memory,
     metrics::{self, Exposition},
     queries::{Queries, QueryLimits},
+    refresh::{self, Heat},
     relay::{self, Relay, RelayConfig, Targets},
     repository::{Repository, RepositoryError},
     shutdown::Shutdown,
@@ -24,6 +26,9 @@ use crate::{
 
 /// How long running requests may take to finish after the shutdown was requested.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Of the queries that may run at a time, the part that may be refreshes; at least one.
+const REFRESH_PART: u32 = 4;
 
 /// Everything that `serve` can be told.
 #[derive(Clone, Debug)]
@@ -91,6 +96,9 @@ pub struct Origin {
     service: Arc<Service>,
     relay: Relay,
     audit_rate: Rate,
+    heat: Arc<Heat>,
+    /// The most refreshes at a time; none where the catalog wants none.
+    refreshes: u32,
     redis: redis::aio::ConnectionManager,
     keyspace: Keyspace,
 }
@@ -117,6 +125,9 @@ impl Origin {
         for query in repository.catalog.queries.keys() {
             metrics::expect_query(query);
         }
+        for query in refresh::wanted(&repository.catalog) {
+            metrics::expect_refreshes(&query.name);
+        }
         let mut database = PgConnection::connect_with(config.database.options())
             .await
             .map_err(OriginError::Database)?;
@@ -129,6 +140,11 @@ impl Origin {
 
         let wake = Arc::new(Notify::new());
         let gauge = TideGauge::new();
+        let heat = Arc::<Heat>::default();
+        let refreshes = match refresh::wanted(&repository.catalog).next() {
+            Some(_) => (config.query_limits.connections / REFRESH_PART).max(1),
+            None => 0,
+        };
         let relay = Relay::new(
             RelayConfig {
                 database: config.database.clone(),
@@ -142,6 +158,7 @@ impl Origin {
             wake.clone(),
             gauge.clone(),
             memory.clone(),
+            heat.clone(),
         );
         let service = Service {
             routes: route::Router::for_origin(&repository.catalog),
@@ -168,10 +185,12 @@ impl Origin {
             service: Arc::new(service),
             relay,
             audit_rate: config.audit_rate,
+            heat,
+            refreshes,
             redis: config
                 .redis
                 .home
-                .get_connection_manager_lazy(Default::default())?,
+                .get_connection_manager_lazy(fill::redis_config())?,
             keyspace: config.keyspace,
         })
     }
@@ -192,9 +211,18 @@ impl Origin {
         let audit = self.audit_rate.pause().map(|pause| {
             tokio::spawn(audit::run(
                 self.service.clone(),
+                self.redis.clone(),
+                self.keyspace.clone(),
+                pause,
+            ))
+        });
+        let refresh = (self.refreshes > 0).then(|| {
+            tokio::spawn(refresh::run(
+                self.service.clone(),
+                self.heat,
                 self.redis,
                 self.keyspace,
-                pause,
+                self.refreshes,
             ))
         });
 
@@ -213,8 +241,8 @@ impl Origin {
                 tracing::warn!(grace = ?GRACE, "requests that still run are cut off");
             }
         }
-        if let Some(audit) = audit {
-            audit.abort();
+        for task in [audit, refresh].into_iter().flatten() {
+            task.abort();
         }
         // A cycle may be cut anywhere: that only repeats invalidations.
         relay.abort();

@@ -24,10 +24,11 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::{
     clock,
-    entries::{Question, Walk},
+    entries::Walk,
     http::Service,
     metrics,
     queries::{Outcome, Queries, QueryError},
+    question::Question,
     repository::Repository,
 };
 
@@ -37,13 +38,14 @@ const COVER_WAIT: Duration = Duration::from_secs(10);
 /// How often Redis is asked while that is awaited.
 const COVER_POLL: Duration = Duration::from_millis(10);
 
-/// How often to audit: samples a second, written `20` or `20/s`; 0 means never.
+/// How often to audit a sample, or to warm an answer: times a second, written `20` or `20/s`; 0 means
+/// never.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate(f64);
 
 /// A rate that can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write a number of samples a second from 0 to 1000, such as 20 or 0.5")]
+#[error("write a number a second from 0 to 1000, such as 20 or 0.5")]
 pub struct InvalidRate;
 
 impl Rate {
@@ -178,7 +180,7 @@ impl Auditor<'_> {
         }
         let catalog = &self.repository.catalog;
         let question =
-            Question::of_target(catalog, self.routes, target).ok_or(Skip::OtherQuestion)?;
+            Question::of_target(catalog, self.routes, target).map_err(|_| Skip::OtherQuestion)?;
         if !question.query.acknowledge.is_empty() {
             return Err(Skip::Acknowledged.into());
         }

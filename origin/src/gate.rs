@@ -7,6 +7,9 @@
 //! A query with a `limit` has a line of its own *before* that: those who wait for others of the same
 //! query take no place in the common line, so that one slow report neither takes all slots nor all
 //! places.
+//!
+//! What nobody waits for comes last: it is let go on only while there is [room](Gate::room), and only then
+//! takes its place like everybody.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +19,7 @@ use std::{
 
 use tidemark_shared::catalog::{Capacity, Query};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time,
 };
 
@@ -78,6 +81,8 @@ pub(crate) struct Gate {
     /// The lines of the queries that have a limit, by their names.
     limited: BTreeMap<String, Line>,
     wait: Duration,
+    /// Whenever somebody has left: a slot, or a line.
+    left: Arc<Notify>,
 }
 
 /// The right to run a statement, until it is dropped.
@@ -86,6 +91,18 @@ pub(crate) struct Slot {
     _slots: OwnedSemaphorePermit,
     _turn: Option<OwnedSemaphorePermit>,
     _running: Level,
+    /// The last one to be dropped, when the slot is free.
+    _leaving: Leaving,
+}
+
+/// Whoever waits for room looks again once this is dropped.
+#[derive(Debug)]
+struct Leaving(Arc<Notify>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
+    }
 }
 
 /// Permits, and a bounded number of places to wait for them in the order of arrival.
@@ -93,6 +110,10 @@ pub(crate) struct Slot {
 struct Line {
     permits: Arc<Semaphore>,
     places: Semaphore,
+    /// How many permits there are.
+    all: usize,
+    /// How many places there are.
+    length: usize,
 }
 
 impl Gate {
@@ -121,6 +142,7 @@ impl Gate {
             slots: Line::new(limits.slots, limits.queue),
             limited,
             wait: limits.wait,
+            left: Arc::default(),
         })
     }
 
@@ -142,7 +164,23 @@ impl Gate {
         self.pass("", Capacity::default()).await
     }
 
+    /// Waits until this query could run and be in nobody's way: nobody waits, and one slot more is free
+    /// than it takes, or all of them are.
+    pub(crate) async fn room(&self, query: &Query) {
+        loop {
+            // Made before the look: who leaves after that ends the wait.
+            let left = self.left.notified();
+            let own = self.limited.get(&query.name);
+            let spare = query.capacity.weight.saturating_add(1);
+            if self.slots.has_free(spare) && own.is_none_or(|line| line.has_free(1)) {
+                return;
+            }
+            left.await;
+        }
+    }
+
     async fn pass(&self, query: &str, capacity: Capacity) -> Result<Slot, Shed> {
+        let leaving = Leaving(self.left.clone());
         let until = Instant::now() + self.wait;
         let turn = match self.limited.get(query) {
             Some(line) => Some(line.pass(1, until).await?),
@@ -152,6 +190,7 @@ impl Gate {
             _slots: self.slots.pass(capacity.weight, until).await?,
             _turn: turn,
             _running: Level::running(),
+            _leaving: leaving,
         })
     }
 }
@@ -159,10 +198,19 @@ impl Gate {
 impl Line {
     fn new(permits: u32, places: u32) -> Self {
         let count = |number| usize::try_from(number).unwrap_or(Semaphore::MAX_PERMITS);
+        let (all, length) = (count(permits), count(places));
         Self {
-            permits: Arc::new(Semaphore::new(count(permits))),
-            places: Semaphore::new(count(places)),
+            permits: Arc::new(Semaphore::new(all)),
+            places: Semaphore::new(length),
+            all,
+            length,
         }
+    }
+
+    /// Whether nobody waits, and so many permits are free, or all that there are.
+    fn has_free(&self, permits: u32) -> bool {
+        let needed = usize::try_from(permits).map_or(self.all, |needed| needed.min(self.all));
+        self.places.available_permits() == self.length && self.permits.available_permits() >= needed
     }
 
     async fn pass(&self, permits: u32, until: Instant) -> Result<OwnedSemaphorePermit, Shed> {
@@ -250,6 +298,39 @@ mod tests {
         let (waited, shed) = tokio::join!(waiting, shed);
         assert_eq!(shed.unwrap().unwrap_err(), Shed::QueueFull);
         assert_eq!(waited.unwrap_err(), Shed::TooLong);
+    }
+
+    #[tokio::test]
+    async fn there_is_room_while_nobody_waits_and_a_slot_is_to_spare() {
+        let gate = gate(3, 9, LONG).unwrap();
+        let queries = catalog().queries;
+        let room = |query: &str| Box::pin(gate.room(&queries[query]));
+        for query in ["light", "heavy", "report"] {
+            assert!(room(query).now_or_never().is_some(), "{query}");
+        }
+        let first = enter(&gate, "light").await.unwrap();
+        let mut heavy = room("heavy");
+        assert!(heavy.as_mut().now_or_never().is_none(), "it needs them all");
+        assert!(room("light").now_or_never().is_some());
+        let second = enter(&gate, "report").await.unwrap();
+        let mut light = room("light");
+        assert!(
+            light.as_mut().now_or_never().is_none(),
+            "one is not to spare"
+        );
+
+        let mut waiting = Box::pin(enter(&gate, "heavy"));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(first);
+        assert!(light.as_mut().now_or_never().is_none(), "somebody waits");
+        drop(waiting);
+        assert!(
+            light.now_or_never().is_some(),
+            "who gave up waiting is gone"
+        );
+        assert!(room("report").now_or_never().is_none(), "its limit is 1");
+        drop(second);
+        assert!(heavy.now_or_never().is_some());
     }
 
     #[tokio::test]

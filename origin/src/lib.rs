@@ -11,6 +11,9 @@
 //!                                            manager ─► another region's Redis
 //! ```
 //!
+//! What is read most is known from the edges' [`sample`]: [`refresh`] loads it anew after a change. Like
+//! [`warm`] it [fills](fill) the cache as an edge does.
+//!
 //! Beside that, [`audit`] holds what is cached against the database, and [`metrics`] counts.
 //!
 //! [`Origin::build`] binds and connects, [`Origin::run`] serves until it is told to stop; the
@@ -29,6 +32,7 @@ pub mod command;
 pub mod database;
 pub mod entries;
 pub mod explain;
+pub mod fill;
 mod flight;
 pub mod gate;
 pub mod http;
@@ -37,8 +41,11 @@ pub mod memory;
 pub mod metrics;
 pub mod purge;
 pub mod queries;
+pub mod question;
+pub mod refresh;
 pub mod relay;
 pub mod repository;
+pub mod sample;
 pub mod shutdown;
 pub mod statement;
 pub mod status;
@@ -46,5 +53,6 @@ pub mod telemetry;
 pub mod tide;
 mod trace;
 pub mod usage;
+pub mod warm;
 
 pub use app::{Origin, OriginConfig};

@@ -38,6 +38,11 @@ pub const QUERIES_COALESCED: &str = "tidemark_queries_coalesced_total";
 /// for the origin's own).
 pub const QUERIES_ABANDONED: &str = "tidemark_queries_abandoned_total";
 
+/// Hot answers that a change touched and that were to be loaded before anybody read them
+/// (`on_change = "refresh"`); a count. Labels: `query`, `outcome` (`loaded`; `fresh`: a read was faster;
+/// `failed`: the next read fills).
+pub const REFRESHES: &str = "tidemark_refreshes_total";
+
 /// The way to what has been counted in this process.
 #[derive(Clone)]
 pub struct Exposition(PrometheusHandle);
@@ -75,6 +80,11 @@ impl Exposition {
                 QUERIES_ABANDONED,
                 metrics::Unit::Count,
                 "Statements ended because nobody waited for them any more, by query."
+            );
+            metrics::describe_counter!(
+                REFRESHES,
+                metrics::Unit::Count,
+                "Hot answers to be loaded after a change, by query and outcome."
             );
             // What is not there can't be seen to grow.
             for level in [QUERIES_RUNNING, QUERIES_WAITING] {
@@ -171,4 +181,48 @@ fn shed(query: &str, reason: Shed, queries: u64) {
         "reason" => reason.name(),
     )
     .increment(queries);
+}
+
+/// What became of a hot answer that a change touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refreshed {
+    /// It was loaded.
+    Loaded,
+    /// It had been loaded by a read.
+    Fresh,
+    /// It could not be loaded.
+    Failed,
+}
+
+impl Refreshed {
+    const ALL: [Self; 3] = [Self::Loaded, Self::Fresh, Self::Failed];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Fresh => "fresh",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Shows a query's refreshes as 0 before there are any.
+pub(crate) fn expect_refreshes(query: &str) {
+    for outcome in Refreshed::ALL {
+        refreshed(query, outcome, 0);
+    }
+}
+
+/// Counts a hot answer that a change touched.
+pub(crate) fn count_refresh(query: &str, outcome: Refreshed) {
+    refreshed(query, outcome, 1);
+}
+
+fn refreshed(query: &str, outcome: Refreshed, answers: u64) {
+    metrics::counter!(
+        REFRESHES,
+        "query" => query.to_owned(),
+        "outcome" => outcome.name(),
+    )
+    .increment(answers);
 }

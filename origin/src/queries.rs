@@ -224,6 +224,12 @@ impl Queries {
             .await
     }
 
+    /// Waits until this query could run without being in any request's way. Whoever asks for nobody's
+    /// sake waits for it *before* that, since a request may come to share what has been asked.
+    pub(crate) async fn room(&self, query: &Query) {
+        self.runner.gate.room(query).await;
+    }
+
     /// Whether queries can run.
     ///
     /// # Errors

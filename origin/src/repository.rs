@@ -23,7 +23,9 @@ pub struct Repository {
     pub queries: BTreeMap<String, Statement>,
     /// Each command's statements in order, by the command's name; the last one answers.
     pub commands: BTreeMap<String, Vec<Statement>>,
-    /// Names this very catalog: every declaration and every line of SQL.
+    /// Each query's statement that enumerates what to warm, by the query's name; where it has one.
+    pub warm: BTreeMap<String, Statement>,
+    /// Names this very catalog: every declaration and every line of SQL that makes an answer.
     pub digest: Digest,
 }
 
@@ -82,17 +84,20 @@ impl Repository {
             Ok::<_, RepositoryError>(statements)
         };
 
-        let mut queries = BTreeMap::new();
-        for (name, query) in &catalog.queries {
-            let statements = load(&query.sql, &query.params)?;
-            let [statement] = <[Statement; 1]>::try_from(statements).map_err(|statements| {
+        let only = |sql: &str, statements: Vec<Statement>| {
+            <[Statement; 1]>::try_from(statements).map_err(|statements| {
                 RepositoryError::Statement {
-                    path: folder.join(&query.sql),
+                    path: folder.join(sql),
                     source: StatementError::Count {
                         count: statements.len(),
                     },
                 }
-            })?;
+            })
+        };
+        let mut queries = BTreeMap::new();
+        for (name, query) in &catalog.queries {
+            let statements = load(&query.sql, &query.params)?;
+            let [statement] = only(&query.sql, statements)?;
             queries.insert(name.clone(), statement.answering(query.shape));
         }
         let mut commands = BTreeMap::new();
@@ -104,11 +109,23 @@ impl Repository {
             commands.insert(name.clone(), statements);
         }
 
+        // What is worth warming changes no answer, and so no digest.
+        let mut warm = BTreeMap::new();
+        for (name, query) in &catalog.queries {
+            let Some(sql) = &query.warm else { continue };
+            let path = folder.join(sql);
+            let statements = statement::parse(&read(&path)?, &ParamSpecs::new())
+                .map_err(|source| RepositoryError::Statement { path, source })?;
+            let [statement] = only(sql, statements)?;
+            warm.insert(name.clone(), statement);
+        }
+
         let digest = Digest::of_fields(texts.iter().map(|text| Some(text.as_bytes())));
         Ok(Self {
             catalog,
             queries,
             commands,
+            warm,
             digest,
         })
     }

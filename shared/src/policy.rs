@@ -24,6 +24,8 @@ pub struct Policy {
 pub enum OnChange {
     /// The next read waits for the new answer.
     Expire,
+    /// The same; and where it is among the hottest, the origin loads it anew before anybody reads it.
+    Refresh,
     /// It may be given while one load runs behind, for as long as it is within the promise.
     Revalidate,
 }

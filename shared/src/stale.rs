@@ -64,7 +64,7 @@ impl Held {
     /// promise. `now_ms` is the edge's clock, in ms since the Unix epoch.
     pub fn while_revalidated(&self, demand: &Demand<'_>, now_ms: i64) -> Option<i64> {
         match demand.policy.on_change {
-            OnChange::Expire => None,
+            OnChange::Expire | OnChange::Refresh => None,
             OnChange::Revalidate => self.within(demand.policy.max_staleness, demand, now_ms),
         }
     }
@@ -274,6 +274,13 @@ mod tests {
             Case {
                 policy: Policy {
                     on_change: OnChange::Expire,
+                    ..touched().policy
+                },
+                ..touched()
+            },
+            Case {
+                policy: Policy {
+                    on_change: OnChange::Refresh,
                     ..touched().policy
                 },
                 ..touched()

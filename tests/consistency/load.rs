@@ -1,10 +1,13 @@
 //! The workload on the real stack, in fair weather.
 
-use tidemark_tests::consistency::{
-    log::Outcome,
-    report::say,
-    run::{Load, Run, seed},
-    world::{Wiring, World},
+use tidemark_tests::{
+    consistency::{
+        log::Outcome,
+        report::say,
+        run::{Load, Run, seed},
+        world::{Wiring, World},
+    },
+    http::Client,
 };
 
 /// How many reads are judged.
@@ -29,4 +32,23 @@ async fn i1_i2_i3_every_answer_keeps_the_promises() {
     );
     assert!(regions.values().all(|share| share.hits > 0), "{report}");
     assert_eq!(report.refused(), 0, "{report}");
+    let refreshes = refreshes(&world).await;
+    say(format_args!(
+        "hot answers loaded after a change: {refreshes}"
+    ));
+    assert!(refreshes > 0);
+}
+
+/// How many answers the origins have loaded anew of the query that says so.
+async fn refreshes(world: &World) -> u64 {
+    const LINE: &str = "tidemark_refreshes_total{query=\"tree\",outcome=\"loaded\"} ";
+    let mut loaded = 0;
+    for origin in &world.origins {
+        let url = format!("{}/metrics", origin.server.url());
+        let metrics = Client::default().get(&url).await.unwrap();
+        let text = String::from_utf8(metrics.body.to_vec()).unwrap();
+        let found = text.lines().find_map(|line| line.strip_prefix(LINE));
+        loaded += found.unwrap().trim().parse::<u64>().unwrap();
+    }
+    loaded
 }

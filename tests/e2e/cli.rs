@@ -187,7 +187,7 @@ fn what_is_missing_or_unknown_is_named() {
                 "--audit-rate",
                 "often",
             ],
-            "samples a second",
+            "a number a second",
         ),
         (
             &["audit", "--database-url", "postgres://x", "--rate", "0"],

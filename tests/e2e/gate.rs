@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     limits::resident_mib,
-    support::{assert_problem, assert_says, gate::Gate, origin, with_catalog},
+    support::{assert_problem, assert_says, gate::Gate, metric, origin, with_catalog},
 };
 
 /// What an edge observed, as it says so: one thing, and another.
@@ -137,14 +137,6 @@ fn ask(stack: &Stack, path: &str, saw: Option<&'static str>) -> JoinHandle<Answe
         let client = Client::default();
         client.send(Method::GET, &url, &headers, "").await.unwrap()
     })
-}
-
-/// The value of a line of `/metrics`, named with its labels.
-async fn metric(stack: &Stack, line: &str) -> f64 {
-    let text = String::from_utf8(stack.ask("/metrics").await.body.to_vec()).unwrap();
-    let found = text.lines().find_map(|found| found.strip_prefix(line));
-    let value = found.unwrap_or_else(|| panic!("no {line} in {text}"));
-    value.trim().parse().unwrap()
 }
 
 /// Waits until a line of `/metrics` has this value.

@@ -147,6 +147,14 @@ pub(crate) fn assert_says(ran: &Ran, words: &[&str]) {
     }
 }
 
+/// The value of a line of the origin's `/metrics`, named with its labels.
+pub(crate) async fn metric(stack: &Stack, line: &str) -> f64 {
+    let text = String::from_utf8(stack.ask("/metrics").await.body.to_vec()).unwrap();
+    let found = text.lines().find_map(|found| found.strip_prefix(line));
+    let value = found.unwrap_or_else(|| panic!("no {line} in {text}"));
+    value.trim().parse().unwrap()
+}
+
 /// The number of a test's choosing in a query string, so that each has a key of its own.
 pub(crate) fn product_page(after: usize) -> String {
     format!("/products?after={after}&limit=1")

@@ -14,6 +14,7 @@ mod purge;
 mod serve;
 mod status;
 mod tail;
+mod warm;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -65,6 +66,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Hold cached answers against the database; fails if one is wrong.
     Audit(audit::AuditArgs),
+    /// Fill the cache before anybody reads: what was read most, a list, or all that queries enumerate.
+    Warm(warm::WarmArgs),
     /// Tell what invalidates a query, or what a change would invalidate.
     Explain(explain::ExplainArgs),
     /// Print what makes a shell complete this command's arguments.
@@ -98,6 +101,7 @@ impl Command {
             Self::Uninstall(args) => install::uninstall(args).await,
             Self::Check(args) => check::check(args).await,
             Self::Audit(args) => audit::audit(args).await,
+            Self::Warm(args) => warm::warm(args).await,
             Self::Explain(args) => explain::explain(args).await,
             Self::Status(args) => status::status(args).await,
             Self::Get(args) => entries::get(args).await,

@@ -161,6 +161,8 @@ pub(super) async fn relay(args: RelayArgs) -> anyhow::Result<()> {
         Arc::new(Notify::new()),
         TideGauge::new(),
         Arc::new(Memory::off(repository.digest)),
+        // It runs no queries, so nothing is refreshed here.
+        Arc::default(),
     );
     tokio::select! {
         () = relay.run() => {}

@@ -13,8 +13,7 @@ use tidemark_shared::{
     scope::Scope,
 };
 
-use super::Question;
-use crate::clock::now_ms;
+use crate::{clock::now_ms, question::Question};
 
 /// An entry, decoded, beside what governs it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -102,7 +101,7 @@ impl Inspector<'_> {
     /// See [`InspectError`].
     pub async fn of_request(&mut self, target: &str) -> Result<Inspection, InspectError> {
         let question = Question::of_target(self.catalog, self.routes, target)
-            .ok_or_else(|| InspectError::UnknownRequest(target.to_owned()))?;
+            .map_err(|_| InspectError::UnknownRequest(target.to_owned()))?;
         self.inspect(&question).await
     }
 
@@ -120,6 +119,7 @@ impl Inspector<'_> {
             Entry::target_of(&bytes.into()).map_err(|source| not_an_entry(name, source))?;
         let target = String::from_utf8_lossy(&target).into_owned();
         let question = Question::of_target(self.catalog, self.routes, &target)
+            .ok()
             .filter(|question| self.keyspace.entry(&question.key) == name);
         match question {
             Some(question) => self.inspect(&question).await,

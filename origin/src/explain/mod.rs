@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use tidemark_shared::{
     catalog::{Catalog, FamilySource, MemberScope, Query},
     key::Key,
+    policy::OnChange,
     scope::Scope,
 };
 
@@ -39,6 +40,19 @@ pub fn query(catalog: &Catalog, query: &Query, used: &QueryUse) -> String {
                 humantime::format_duration(policy.ttl)
             ),
         );
+    }
+    match policy.on_change {
+        OnChange::Expire => {}
+        OnChange::Refresh => {
+            let meaning =
+                "refresh: what is read most is loaded anew as soon as a change touches it";
+            text += &line("on_change", meaning.to_owned());
+        }
+        OnChange::Revalidate => {
+            let meaning =
+                "revalidate: an old answer is served within the promise while it is loaded anew";
+            text += &line("on_change", meaning.to_owned());
+        }
     }
     if policy.has_l1() {
         text += &line(

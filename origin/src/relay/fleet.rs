@@ -28,7 +28,7 @@ use super::{
     back_off::BackOff,
     region::{Found, Region, RegionError, Target, within},
 };
-use crate::tide::TideGauge;
+use crate::{refresh::Heat, tide::TideGauge};
 
 /// How long a region may take to apply an event before the others go on without it.
 const DEADLINE: Duration = Duration::from_millis(200);
@@ -55,6 +55,7 @@ pub(super) struct Fleet {
     /// The first one is the origin's own.
     slots: Vec<Slot>,
     gauge: TideGauge,
+    heat: Arc<Heat>,
     seekers: JoinSet<()>,
     sender: UnboundedSender<Return>,
     receiver: UnboundedReceiver<Return>,
@@ -84,7 +85,7 @@ struct Joined {
 
 impl Fleet {
     /// All of them are lost at first, and looked for.
-    pub(super) fn new(targets: &[Arc<Target>], gauge: TideGauge) -> Self {
+    pub(super) fn new(targets: &[Arc<Target>], gauge: TideGauge, heat: Arc<Heat>) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut fleet = Self {
             slots: targets
@@ -96,6 +97,7 @@ impl Fleet {
                 })
                 .collect(),
             gauge,
+            heat,
             seekers: JoinSet::new(),
             sender,
             receiver,
@@ -165,7 +167,7 @@ impl Fleet {
     /// Applies a change to every region that is not lost, all at the same time; those that fail are
     /// lost from now on. A command that waits for its own region does not wait for the others.
     pub(super) async fn apply(&mut self, change: &Change) {
-        let gauge = &self.gauge;
+        let (gauge, heat) = (&self.gauge, &self.heat);
         let steps = self
             .slots
             .iter_mut()
@@ -174,8 +176,11 @@ impl Fleet {
                 let joined = slot.joined.as_mut()?;
                 Some(async move {
                     let applied = joined.apply(change).await;
-                    if let (0, Ok(()), Some(as_of)) = (place, &applied, change.as_of) {
-                        gauge.rise(as_of);
+                    if place == 0 && applied.is_ok() {
+                        if let Some(as_of) = change.as_of {
+                            gauge.rise(as_of);
+                        }
+                        heat.touch(&change.scopes);
                     }
                     (place, applied)
                 })

@@ -19,7 +19,7 @@ use super::{
     outbox::{self, Drained, Horizon},
     region::{Target, new_epoch},
 };
-use crate::{capture::CaptureError, memory::Memory, tide::TideGauge};
+use crate::{capture::CaptureError, memory::Memory, refresh::Heat, tide::TideGauge};
 
 /// The advisory lock of the leading relay: "tidemark" in ASCII.
 pub(crate) const LEADER_LOCK: i64 = i64::from_be_bytes(*b"tidemark");
@@ -106,12 +106,13 @@ impl<'a> Leadership<'a> {
         config: &'a RelayConfig,
         targets: &[Arc<Target>],
         gauge: TideGauge,
+        heat: Arc<Heat>,
         memory: Arc<Memory>,
         mut database: PgConnection,
     ) -> Result<Self, RelayError> {
         let verified = config.installation.verify(&mut database).await;
         doubt_unseen(&mut database, verified.map_err(RelayError::from)).await?;
-        let mut fleet = Fleet::new(targets, gauge);
+        let mut fleet = Fleet::new(targets, gauge, heat);
         let next = first_of(outbox::next_term(&mut database).await?);
         let last_change = outbox::last_event(&mut database).await?;
         let horizon = outbox::begin(&mut database).await?;

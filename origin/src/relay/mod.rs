@@ -39,6 +39,7 @@ use crate::{
     capture::{CaptureError, Installation},
     database::Database,
     memory::Memory,
+    refresh::Heat,
     tide::TideGauge,
 };
 use leadership::{Cycle, Leadership};
@@ -91,6 +92,7 @@ pub struct Relay {
     wake: Arc<Notify>,
     gauge: TideGauge,
     memory: Arc<Memory>,
+    heat: Arc<Heat>,
 }
 
 /// Why a relay stopped leading; it tries again.
@@ -113,12 +115,14 @@ pub enum RelayError {
 }
 
 impl Relay {
-    /// A relay that is woken through `wake`, says on `gauge` how far it has come, and keeps `memory` exact.
+    /// A relay that is woken through `wake`, says on `gauge` how far it has come, keeps `memory` exact, and
+    /// tells `heat` what has been touched.
     pub fn new(
         config: RelayConfig,
         wake: Arc<Notify>,
         gauge: TideGauge,
         memory: Arc<Memory>,
+        heat: Arc<Heat>,
     ) -> Self {
         let Targets { home, others } = &config.redis;
         let targets = std::iter::once(home)
@@ -131,6 +135,7 @@ impl Relay {
             wake,
             gauge,
             memory,
+            heat,
         }
     }
 
@@ -176,8 +181,8 @@ impl Relay {
         while !in_time(leadership::try_lock(&mut database)).await? {
             time::sleep(ELECTION).await;
         }
-        let (gauge, memory) = (self.gauge.clone(), self.memory.clone());
-        let begun = Leadership::begin(&self.config, &self.targets, gauge, memory, database);
+        let (gauge, heat, memory) = (self.gauge.clone(), self.heat.clone(), self.memory.clone());
+        let begun = Leadership::begin(&self.config, &self.targets, gauge, heat, memory, database);
         let mut leadership = in_time(begun).await?;
         let mut leads = false;
         loop {

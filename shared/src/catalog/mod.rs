@@ -52,6 +52,9 @@ pub struct Query {
     pub member: Option<MemberScope>,
     /// The tables among `reads` that nothing narrows.
     pub whole_tables: Vec<String>,
+    /// The SQL file, relative to the catalog, that enumerates the arguments worth warming: a column for
+    /// each parameter, by its name.
+    pub warm: Option<String>,
     /// How long an answer may be kept, and how stale it may be.
     pub policy: Policy,
     /// What the rows become.

@@ -45,6 +45,7 @@ struct QueryTable {
     max_staleness: Option<Spanned<String>>,
     l1: Option<Spanned<String>>,
     on_change: Option<Spanned<String>>,
+    warm: Option<Spanned<String>>,
     stale_if_error: Option<Spanned<String>>,
     shape: Option<Spanned<String>>,
     weight: Option<Spanned<u32>>,
@@ -159,6 +160,18 @@ impl Source<'_> {
                 "reads = [\"orders\"], with every table that the SQL reads",
             ));
         }
+        let policy = self.policy(table)?;
+        let warm = match &table.warm {
+            Some(warm) if !policy.is_cacheable() => {
+                return Err(self.error(
+                    &warm.span(),
+                    "a query that is never cached can't be warmed",
+                    "max_staleness = \"1s\", say, or leave it out",
+                ));
+            }
+            Some(warm) => Some(self.sql_file(warm)?),
+            None => None,
+        };
         let member = match &table.scope {
             Some(scope) => Some(self.member(scope, &params, &reads, tables)?),
             None => None,
@@ -184,7 +197,8 @@ impl Source<'_> {
             reads,
             acknowledge,
             member,
-            policy: self.policy(table)?,
+            warm,
+            policy,
             shape: self.shape(table.shape.as_ref(), Shape::Rows)?,
             capacity: self.capacity(table)?,
         })
@@ -518,17 +532,12 @@ impl Source<'_> {
         };
         match declared.get_ref().as_str() {
             "expire" => Ok(OnChange::Expire),
+            "refresh" => Ok(OnChange::Refresh),
             "revalidate" => Ok(OnChange::Revalidate),
-            // What the design foresees and this version does not do must not look as if it did.
-            "refresh" => Err(self.error(
-                &declared.span(),
-                "on_change = \"refresh\" is not supported by this version",
-                "on_change = \"expire\" or \"revalidate\"",
-            )),
             other => Err(self.error(
                 &declared.span(),
                 format!("unknown on_change {other:?}"),
-                "\"expire\" (the next read waits) or \"revalidate\" (old answers within the promise, meanwhile)",
+                "\"expire\" (the next read waits), \"refresh\" (what is read most is loaded at once) or \"revalidate\" (old answers within the promise, meanwhile)",
             )),
         }
     }

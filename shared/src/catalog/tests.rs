@@ -222,9 +222,15 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ),
     (
         "ttl    = \"5m\"",
-        "on_change = \"refresh\"",
+        "warm = \"warm.txt\"",
         8,
-        "on_change = \"refresh\" is not supported by this version",
+        "\"warm.txt\" is no SQL file of this catalog",
+    ),
+    (
+        "ttl    = \"5m\"",
+        "max_staleness = \"0s\"\nwarm = \"warm.sql\"",
+        9,
+        "a query that is never cached can't be warmed",
     ),
     (
         "ttl    = \"5m\"",

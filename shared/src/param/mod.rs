@@ -62,6 +62,21 @@ impl Params {
         })
     }
 
+    /// The arguments of a query, each by its own text; one without is left out.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with them.
+    pub fn from_texts(
+        specs: &ParamSpecs,
+        text: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ParamError> {
+        Self::complete(specs, |name, spec| {
+            text(name)
+                .map(|text| spec.kind.parse_text(&text))
+                .transpose()
+        })
+    }
+
     /// The arguments of a command: those in its path, as routed, and the JSON body's members.
     ///
     /// An empty body counts as an empty object.

@@ -327,6 +327,7 @@ const TOML: &str = r#"
     shape  = "json"
     reads  = ["parents", "children"]
     scope  = "group:{group}"
+    on_change = "refresh"
     ttl    = "4s"
     stale_if_error = "2s"
 
