@@ -27,6 +27,7 @@ pub mod cli;
 mod clock;
 pub mod command;
 pub mod database;
+pub mod descriptors;
 pub mod explain;
 mod flight;
 pub mod gate;

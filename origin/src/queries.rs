@@ -213,20 +213,6 @@ impl Queries {
             .await
     }
 
-    /// Whether queries can run.
-    ///
-    /// # Errors
-    /// See [`QueryError`].
-    pub(crate) async fn probe(&self) -> Result<(), QueryError> {
-        let slot = self.runner.gate.enter_unnamed().await?;
-        self.runner
-            .on_connection(slot, "", async |connection| {
-                sqlx::query("SELECT 1").execute(connection).await?;
-                Ok(())
-            })
-            .await
-    }
-
     /// Closes the connections, once they are free.
     pub async fn close(&self) {
         self.runner.pool.close().await;
