@@ -34,6 +34,10 @@ const LINGER: Duration = ABANDONED_CHECK.saturating_mul(3);
 /// How long a connection may take to be closed.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// How much longer than the statement timeout the answer may take: PostgreSQL ends a statement by itself,
+/// but one that is frozen or cut off ends nothing.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// Since when PostgreSQL can notice that the client of a running statement is gone.
 const NOTICES_CLIENTS: u32 = 140_000;
 
@@ -69,6 +73,9 @@ pub enum QueryError {
         /// How long it may be, in bytes.
         limit: u32,
     },
+    /// PostgreSQL says nothing any more.
+    #[error("the database has not answered within {0:?}")]
+    Silent(Duration),
     /// A defect of this service.
     #[error("it was given up")]
     GivenUp,
@@ -102,6 +109,8 @@ pub struct Queries {
 struct Runner {
     pool: PgPool,
     gate: Gate,
+    /// How long PostgreSQL may say nothing.
+    patience: Duration,
     answer_bytes: u32,
     prepared: BTreeMap<String, Arc<Prepared>>,
     catalog: Digest,
@@ -159,6 +168,7 @@ impl Queries {
                     statement_timeout: limits.statement_timeout,
                 }),
                 gate,
+                patience: limits.statement_timeout.saturating_add(SILENCE),
                 answer_bytes: limits.answer_bytes,
                 prepared: prepared.collect(),
                 catalog: repository.digest,
@@ -275,7 +285,9 @@ impl Runner {
         let Some((connection, _)) = &mut running.on else {
             return Err(QueryError::GivenUp);
         };
-        let worked = work(connection).await;
+        let Ok(worked) = time::timeout(self.patience, work(connection)).await else {
+            return Err(QueryError::Silent(self.patience));
+        };
         // What has ended needs no end.
         running.on = None;
         worked
