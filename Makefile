@@ -8,8 +8,10 @@ RUNNER ?= host
 
 # For `make soak` and `make chaos`. (Bash has a SECONDS of its own, so the shell's does not count.)
 READS ?= 1000000
+SOAK_LENGTH := --seconds $(SECONDS)
 ifneq ($(origin SECONDS),command line)
 SECONDS := 600
+SOAK_LENGTH := --reads $(READS)
 endif
 SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
@@ -23,7 +25,7 @@ help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'make demo takes EDGE_PORT=3000 ORIGIN_PORT=3001 SIZE=demo|full RUNNER=host|spin.'
-	@echo 'make soak takes READS=1000000 SEED=…, make chaos SECONDS=600 SEED=….'
+	@echo 'make soak takes READS=1000000 or SECONDS=1800, and SEED=…; make chaos takes SECONDS=600 SEED=….'
 
 setup: ## Install what is missing: Redis, PostgreSQL, the wasm target.
 	@ops/setup
@@ -50,7 +52,7 @@ test: build ## Run all tests; the last summary is that of the end-to-end tests.
 	RUST_TEST_THREADS=4 cargo test --tests
 
 soak: build ## Judge a million reads; Ctrl-C judges what there is.
-	@exec cargo run --quiet --bin tidemark-soak -- soak --reads $(READS) $(SEED_OPTION)
+	@exec cargo run --quiet --bin tidemark-soak -- soak $(SOAK_LENGTH) $(SEED_OPTION)
 
 chaos: build ## The same while servers and network fail, for ten minutes.
 	@exec cargo run --quiet --bin tidemark-soak -- chaos --seconds $(SECONDS) $(SEED_OPTION)

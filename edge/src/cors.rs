@@ -1,6 +1,5 @@
 //! Cross-origin requests (the Fetch standard, "CORS protocol"): which web origins may read answers.
 
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{
@@ -9,9 +8,8 @@ use http::{
     },
     request::Parts,
 };
-use http_body_util::Full;
 
-use crate::respond::Response;
+use crate::{body::Body, respond::Response};
 
 /// The request headers that a script may set: those that the edge reads.
 const ALLOWED_HEADERS: &str = "if-none-match, tidemark-at-least, traceparent";
@@ -55,7 +53,7 @@ impl Cors {
         if *self == Self::Off || !asks {
             return None;
         }
-        let mut response = Response::new(Full::new(Bytes::new()));
+        let mut response = Response::new(Body::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
         self.mark(request, headers);

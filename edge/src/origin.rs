@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER},
     response::Parts,
     uri::{PathAndQuery, Scheme},
@@ -169,10 +169,7 @@ impl Origin {
     }
 
     async fn exchange(&self, order: &Order) -> Loaded {
-        let response = send(self.request(order)?)
-            .await
-            .map_err(|code| failure(&code))?;
-        let (head, body) = response.into_parts();
+        let (head, body) = self.begin(order).await?.into_parts();
         if head.status == StatusCode::NOT_MODIFIED {
             let renewed = order
                 .held
@@ -211,6 +208,17 @@ impl Origin {
             retry_after: head.headers.get(RETRY_AFTER).cloned(),
             body,
         }))
+    }
+
+    /// Waits until an answer begins. Where the connection breaks before, asks once more: an origin that
+    /// ends closes the connections that are kept to it, and another one may have its address. (What
+    /// is asked for is only read, so it may be asked for twice.)
+    async fn begin(&self, order: &Order) -> Result<Response<IncomingResponseBody>, Failure> {
+        let begun = match send(self.request(order)?).await {
+            Err(code) if has_broken(&code) => send(self.request(order)?).await,
+            begun => begun,
+        };
+        begun.map_err(|code| failure(&code))
     }
 
     /// A `GET` without a body. Made by hand, since the SDK's own conversion gives every request a
@@ -330,6 +338,18 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
+/// Whether there was no connection, or it ended too early; not where time ran out.
+fn has_broken(code: &ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::ConnectionRefused
+            | ErrorCode::ConnectionTerminated
+            | ErrorCode::HttpResponseIncomplete
+            // What Spin says of any connection that broke.
+            | ErrorCode::HttpProtocolError
+    )
+}
+
 fn failure(code: &ErrorCode) -> Failure {
     match code {
         ErrorCode::DnsTimeout
@@ -400,6 +420,21 @@ mod tests {
         assert!(renew(&held(200), &not_modified("\"other\"")).is_none());
         assert!(renew(&held(200), &HeaderMap::new()).is_none());
         assert!(renew(&held(404), &not_modified(&tag)).is_none());
+    }
+
+    #[test]
+    fn only_a_connection_that_broke_is_tried_again() {
+        for (code, is_tried_again) in [
+            (ErrorCode::ConnectionRefused, true),
+            (ErrorCode::ConnectionTerminated, true),
+            (ErrorCode::HttpProtocolError, true),
+            (ErrorCode::ConnectionTimeout, false),
+            (ErrorCode::ConnectionReadTimeout, false),
+            (ErrorCode::HttpResponseTimeout, false),
+            (ErrorCode::HttpRequestDenied, false),
+        ] {
+            assert_eq!(has_broken(&code), is_tried_again, "{code:?}");
+        }
     }
 
     #[test]

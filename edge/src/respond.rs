@@ -6,7 +6,6 @@ use http::{
     header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, RETRY_AFTER},
     request::Parts,
 };
-use http_body_util::Full;
 use tidemark_shared::{
     entry::Entry,
     etag::ETag,
@@ -15,10 +14,13 @@ use tidemark_shared::{
     problem::{self, Kind, Problem},
 };
 
-use crate::origin::{Failure, Fetched, Loaded, Refusal};
+use crate::{
+    body::Body,
+    origin::{Failure, Fetched, Loaded, Refusal},
+};
 
 /// What the component gives to its host.
-pub(crate) type Response = http::Response<Full<Bytes>>;
+pub(crate) type Response = http::Response<Body>;
 
 const AS_OF: HeaderName = HeaderName::from_static(header::AS_OF);
 const CACHE_STATUS: HeaderName = HeaderName::from_static(header::CACHE_STATUS);
@@ -110,7 +112,7 @@ impl Reply {
         if request.method == Method::HEAD {
             self.body = Bytes::new();
         }
-        let mut response = Response::new(Full::new(self.body));
+        let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response

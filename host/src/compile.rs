@@ -24,8 +24,10 @@ use crate::guest::MAX_CONCURRENT_REQUESTS;
 /// Instances that may live at once. Each takes 16 requests at a time; twice as many as the requests
 /// need, because an instance that has had its share of requests still finishes the last ones.
 pub(crate) const MAX_INSTANCES: u32 = 128;
-/// Bytes that one guest's memory may grow to; past it the guest's allocation fails.
-const MAX_GUEST_MEMORY: usize = 128 << 20;
+/// Bytes that one guest's memory may grow to; past it the guest's allocation fails, and ends all of its
+/// requests. Enough for 16 requests that each hold a few copies of an answer of 8 MiB; Spin sets no
+/// limit by default.
+const MAX_GUEST_MEMORY: usize = 512 << 20;
 /// Bytes of a freed instance's memory that stay mapped, which spares the next one page faults. More
 /// of it was not faster, and is held for each slot that was ever used.
 const KEEP_RESIDENT: usize = 128 << 10;

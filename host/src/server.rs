@@ -19,6 +19,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use wasmtime_wasi_http::handler::{InstantiationError, ProxyHandler};
 use wasmtime_wasi_http::{Error, WasiBody};
 
@@ -32,8 +33,9 @@ const MAX_REQUESTS: usize = 1024;
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// Pause before a request that found all instances busy is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
-/// How long a client may take for the head of a request, and idle between two.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take for the head of a request, idle between two, and take nothing of a
+/// response.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests and what they left running may take when the host stops.
 const GRACE: Duration = Duration::from_secs(10);
 /// Pause after a failed `accept`, such as one for want of file descriptors.
@@ -71,11 +73,13 @@ impl Server {
                 requests: requests.clone(),
                 client: peer,
             };
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(CLIENT_TIMEOUT));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
+                .header_read_timeout(CLIENT_TIMEOUT)
                 .serve_connection(
-                    TokioIo::new(stream),
+                    TokioIo::new(Box::pin(stream)),
                     service_fn(move |request| service.clone().answer(request)),
                 );
             let connection = graceful.watch(connection);

@@ -2,7 +2,7 @@
 
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, PgPool};
 use tidemark_shared::{key::Keyspace, route};
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time};
 
@@ -13,7 +13,7 @@ use crate::{
     database::{Database, PoolLimits},
     fill,
     gate::TooHeavy,
-    http::{self, Service},
+    http::{self, Clients, Readiness, Service},
     memory::Memory,
     metrics::{self, Exposition},
     queries::{Queries, QueryLimits},
@@ -51,7 +51,10 @@ pub struct OriginConfig {
     pub poll: Duration,
     /// How long a command waits for its invalidation to be applied.
     pub invalidation_wait: Duration,
-    /// How long a client may take to send a head or a body, or to idle between two requests.
+    /// The most connections of clients at a time.
+    pub client_connections: usize,
+    /// How long a client may take to send a head or a body, to idle between two requests, or to take
+    /// nothing of an answer.
     pub request_timeout: Duration,
     /// How much of its own answers the service remembers, in bytes, about; 0 for nothing.
     pub memory_bytes: u64,
@@ -93,7 +96,9 @@ pub enum OriginError {
 /// The service, bound and ready to run.
 pub struct Origin {
     listener: TcpListener,
+    clients: Clients,
     service: Arc<Service>,
+    probe: PgPool,
     relay: Relay,
     audit_rate: Rate,
     heat: Arc<Heat>,
@@ -182,7 +187,12 @@ impl Origin {
                 })?;
         Ok(Self {
             listener,
+            clients: Clients {
+                connections: config.client_connections,
+                patience: config.request_timeout,
+            },
             service: Arc::new(service),
+            probe: config.database.probe_pool(),
             relay,
             audit_rate: config.audit_rate,
             heat,
@@ -226,10 +236,14 @@ impl Origin {
             ))
         });
 
+        let readiness = Readiness {
+            database: self.probe.clone(),
+            shutdown: shutdown.clone(),
+        };
         let server = http::serve_http(
             self.listener,
-            http::router(self.service.clone()),
-            self.service.request_timeout,
+            http::router(self.service.clone(), readiness),
+            self.clients,
             shutdown.requested(),
         );
         tokio::select! {
@@ -250,6 +264,7 @@ impl Origin {
         let pools = async {
             self.service.queries.close().await;
             self.service.commands.close().await;
+            self.probe.close().await;
         };
         let _ = time::timeout(Duration::from_millis(500), pools).await;
     }

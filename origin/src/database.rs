@@ -11,6 +11,9 @@ use sqlx::{
 /// cost every query a round trip.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
+/// How long PostgreSQL may take to show that it is there.
+pub(crate) const PROBE: Duration = Duration::from_secs(2);
+
 /// How often PostgreSQL looks whether the client of a running statement is still there.
 pub(crate) const ABANDONED_CHECK: Duration = Duration::from_millis(100);
 
@@ -45,6 +48,16 @@ impl Database {
     /// The pool for commands, under the same limits.
     pub fn command_pool(&self, limits: &PoolLimits) -> PgPool {
         self.pool(limits, false)
+    }
+
+    /// A single connection to see whether the database is there, which no request waits for.
+    pub fn probe_pool(&self) -> PgPool {
+        let limits = PoolLimits {
+            connections: 1,
+            acquire_timeout: PROBE,
+            statement_timeout: PROBE,
+        };
+        self.pool(&limits, true)
     }
 
     fn pool(&self, limits: &PoolLimits, read_only: bool) -> PgPool {

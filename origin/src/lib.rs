@@ -30,6 +30,7 @@ pub mod cli;
 mod clock;
 pub mod command;
 pub mod database;
+pub mod descriptors;
 pub mod entries;
 pub mod explain;
 pub mod fill;

@@ -43,6 +43,9 @@ pub const QUERIES_ABANDONED: &str = "tidemark_queries_abandoned_total";
 /// `failed`: the next read fills).
 pub const REFRESHES: &str = "tidemark_refreshes_total";
 
+/// Clients that are connected, be they idle; a number of connections. At most what file descriptors permit.
+pub const CLIENTS_CONNECTED: &str = "tidemark_clients_connected";
+
 /// The way to what has been counted in this process.
 #[derive(Clone)]
 pub struct Exposition(PrometheusHandle);
@@ -86,8 +89,13 @@ impl Exposition {
                 metrics::Unit::Count,
                 "Hot answers to be loaded after a change, by query and outcome."
             );
+            metrics::describe_gauge!(
+                CLIENTS_CONNECTED,
+                metrics::Unit::Count,
+                "Clients that are connected."
+            );
             // What is not there can't be seen to grow.
-            for level in [QUERIES_RUNNING, QUERIES_WAITING] {
+            for level in [QUERIES_RUNNING, QUERIES_WAITING, CLIENTS_CONNECTED] {
                 metrics::gauge!(level).set(0.0);
             }
             handle
@@ -135,6 +143,11 @@ impl Level {
     /// A query that waits until it may run.
     pub(crate) fn waiting() -> Self {
         Self::of(QUERIES_WAITING)
+    }
+
+    /// A client that is connected.
+    pub(crate) fn connected() -> Self {
+        Self::of(CLIENTS_CONNECTED)
     }
 
     fn of(name: &'static str) -> Self {

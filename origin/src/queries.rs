@@ -36,6 +36,10 @@ const LINGER: Duration = ABANDONED_CHECK.saturating_mul(3);
 /// How long a connection may take to be closed.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// How much longer than the statement timeout the answer may take: PostgreSQL ends a statement by itself,
+/// but one that is frozen or cut off ends nothing.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// Since when PostgreSQL can notice that the client of a running statement is gone.
 const NOTICES_CLIENTS: u32 = 140_000;
 
@@ -71,6 +75,9 @@ pub enum QueryError {
         /// How long it may be, in bytes.
         limit: u32,
     },
+    /// PostgreSQL says nothing any more.
+    #[error("the database has not answered within {0:?}")]
+    Silent(Duration),
     /// A defect of this service.
     #[error("it was given up")]
     GivenUp,
@@ -104,6 +111,8 @@ pub struct Queries {
 struct Runner {
     pool: PgPool,
     gate: Gate,
+    /// How long PostgreSQL may say nothing.
+    patience: Duration,
     answer_bytes: u32,
     prepared: BTreeMap<String, Arc<Prepared>>,
     catalog: Digest,
@@ -162,6 +171,7 @@ impl Queries {
                     statement_timeout: limits.statement_timeout,
                 }),
                 gate,
+                patience: limits.statement_timeout.saturating_add(SILENCE),
                 answer_bytes: limits.answer_bytes,
                 prepared: prepared.collect(),
                 catalog: repository.digest,
@@ -228,20 +238,6 @@ impl Queries {
     /// sake waits for it *before* that, since a request may come to share what has been asked.
     pub(crate) async fn room(&self, query: &Query) {
         self.runner.gate.room(query).await;
-    }
-
-    /// Whether queries can run.
-    ///
-    /// # Errors
-    /// See [`QueryError`].
-    pub(crate) async fn probe(&self) -> Result<(), QueryError> {
-        let slot = self.runner.gate.enter_unnamed().await?;
-        self.runner
-            .on_connection(slot, "", async |connection| {
-                sqlx::query("SELECT 1").execute(connection).await?;
-                Ok(())
-            })
-            .await
     }
 
     /// Closes the connections, once they are free.
@@ -315,7 +311,9 @@ impl Runner {
         let Some((connection, _)) = &mut running.on else {
             return Err(QueryError::GivenUp);
         };
-        let worked = work(connection).await;
+        let Ok(worked) = time::timeout(self.patience, work(connection)).await else {
+            return Err(QueryError::Silent(self.patience));
+        };
         // What has ended needs no end.
         running.on = None;
         worked

@@ -19,6 +19,11 @@ impl Shutdown {
         Self(receiver)
     }
 
+    /// Whether the shutdown has been requested.
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Completes once the shutdown has been requested.
     pub async fn requested(&self) {
         // An error means that the trigger's task is gone, and the runtime with it.

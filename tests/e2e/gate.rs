@@ -7,15 +7,13 @@ use http::{Method, StatusCode};
 use tempfile::TempDir;
 use tidemark_tests::{
     http::{Answer, Client},
+    resident::resident,
     stack::{Database, OwnCatalog, Stack},
     wait,
 };
 use tokio::task::JoinHandle;
 
-use crate::{
-    limits::resident_mib,
-    support::{assert_problem, assert_says, gate::Gate, metric, origin, with_catalog},
-};
+use crate::support::{assert_problem, assert_says, gate::Gate, metric, origin, with_catalog};
 
 /// What an edge observed, as it says so: one thing, and another.
 const SAW: [&str; 2] = [
@@ -259,6 +257,23 @@ async fn i5_who_finds_the_line_full_is_shed_at_once() {
 }
 
 #[tokio::test]
+async fn an_origin_that_is_busy_is_ready() {
+    let stack = Stack::with()
+        .catalog(CATALOG)
+        .origin("TIDEMARK_QUERY_CONNECTIONS", 1)
+        .origin("TIDEMARK_QUERY_QUEUE", 0)
+        .start()
+        .await;
+    let mut gate = Gate::shut(&stack).await;
+    let running = ask(&stack, "/item/1", None);
+    gate.queue(1).await;
+    assert_problem(&stack.ask("/quick/1").await, 503, "unavailable");
+    assert_eq!(stack.ask("/readyz").await.status, 200);
+    gate.open().await;
+    assert_eq!(running.await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn a_limited_query_does_not_starve_the_others() {
     let stack = Stack::with()
         .catalog(CATALOG)
@@ -332,12 +347,12 @@ async fn an_answer_that_is_too_long_is_not_even_sent() {
     let whole = stack.ask(&format!("/long/{}", 31 * MIB)).await;
     assert_eq!(whole.status, 200);
     drop(whole);
-    let before = resident_mib(stack.origin.process().id());
+    let before = resident(stack.origin.process().id()).mib;
     let through_edge = stack.read(&format!("/long/{}", 33 * MIB)).await;
     assert_problem(&through_edge, 500, "answer-too-long");
     let longer = stack.ask(&format!("/long/{}", 80 * MIB)).await;
     assert_problem(&longer, 500, "answer-too-long");
-    let after = resident_mib(stack.origin.process().id());
+    let after = resident(stack.origin.process().id()).mib;
     assert!(after < before + 32, "{before} → {after} MiB");
     let log = std::fs::read_to_string(&stack.origin_config.log).unwrap();
     assert!(log.contains("name=\"long\""), "{log}");

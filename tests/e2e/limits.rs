@@ -1,14 +1,12 @@
 //! What protects PostgreSQL and the machine: bounded pools, bounded waiting, bounded memory.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::json;
 use tidemark_tests::{
     http::{Client, raw},
+    resident::resident,
     stack::Stack,
     wait,
 };
@@ -149,14 +147,6 @@ async fn a_request_that_trickles_is_cut_off() {
     assert!(idle.unwrap().starts_with("HTTP/1.1 200 "));
 }
 
-/// Megabytes of memory that a process holds.
-pub(crate) fn resident_mib(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.expect("VmRSS in kB") / 1024
-}
-
 /// Reads this many different pages through the edge, several at a time.
 async fn read_pages(stack: &Stack, pages: std::ops::Range<usize>) {
     const READERS: usize = 16;
@@ -184,9 +174,9 @@ async fn memory_stays_bounded_under_ever_new_keys() {
     let mut stack = Stack::start().await;
     read_pages(&stack, 0..2_000).await;
     let (edge, origin) = (stack.edge.process().id(), stack.origin.process().id());
-    let (edge_before, origin_before) = (resident_mib(edge), resident_mib(origin));
+    let (edge_before, origin_before) = (resident(edge).mib, resident(origin).mib);
     read_pages(&stack, 2_000..20_000).await;
-    let (edge_after, origin_after) = (resident_mib(edge), resident_mib(origin));
+    let (edge_after, origin_after) = (resident(edge).mib, resident(origin).mib);
     println!("edge {edge_before} → {edge_after} MiB, origin {origin_before} → {origin_after} MiB");
     assert!(
         edge_after < edge_before + 64,

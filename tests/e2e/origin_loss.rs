@@ -1,7 +1,19 @@
 //! The origin or PostgreSQL is gone: what is proven is served as long as it is proven, and not longer.
 
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
 use rustix::process::Signal;
 use tidemark_tests::{stack::Stack, wait};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::support::{HIT, assert_problem, dashboard, now_ms, orders, read_until};
 
@@ -73,6 +85,60 @@ async fn an_origin_that_does_not_answer_in_time_is_504() {
         answer.status == 200
     })
     .await;
+}
+
+/// How an origin ends the exchange once it has heard a request.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// It closes the connection without a word.
+    Closed,
+    /// It closes it within its answer.
+    BrokenOff,
+    /// Not at all.
+    Silent,
+}
+
+/// An origin that ends all exchanges like this; its URL, and how many requests it has heard.
+async fn ending(end: End) -> (String, Arc<AtomicU32>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let heard = Arc::new(AtomicU32::new(0));
+    let counter = heard.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let counter = counter.clone();
+            tokio::spawn(async move {
+                // A connection may be made ahead, and never used.
+                if stream.read(&mut [0; 4_096]).await.unwrap_or(0) > 0 {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+                let half = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
+                match end {
+                    End::Closed => {}
+                    End::BrokenOff => stream.write_all(half).await.unwrap(),
+                    End::Silent => pending().await,
+                }
+            });
+        }
+    });
+    (url, heard)
+}
+
+#[tokio::test]
+async fn only_a_connection_that_broke_before_an_answer_is_tried_again_and_once() {
+    let stack = Stack::with().edge("origin_deadline_ms", 500).start().await;
+    for (end, status, problem, requests) in [
+        (End::Closed, 503, "unavailable", 2),
+        (End::BrokenOff, 503, "unavailable", 1),
+        (End::Silent, 504, "timeout", 1),
+    ] {
+        let (url, heard) = ending(end).await;
+        let edge = stack.edge_with("origin_url", url).await;
+        let answer = stack.read_at(&edge, "/inventory/7", &[]).await;
+        assert_problem(&answer, status, problem);
+        assert_eq!(heard.load(Ordering::Relaxed), requests, "{end:?}");
+    }
 }
 
 #[tokio::test]

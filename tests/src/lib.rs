@@ -23,6 +23,7 @@
 )]
 
 pub mod activity;
+pub mod balancer;
 pub mod consistency;
 pub mod demo;
 pub mod edge;
@@ -35,6 +36,7 @@ pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod resident;
 pub mod server;
 pub mod site;
 pub mod spawner;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Signal, geteuid};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 
 use tempfile::TempDir;
@@ -22,6 +22,25 @@ use crate::{
 
 /// The superuser of every server started here.
 pub const USER: &str = "tidemark";
+
+/// The processes of a server that are frozen until this is dropped.
+#[derive(Debug)]
+pub struct Frozen(Vec<Pid>);
+
+impl Frozen {
+    fn signal(&self, signal: Signal) {
+        for process in &self.0 {
+            // One that has ended meanwhile needs nothing.
+            let _ = kill_process(*process, signal);
+        }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.signal(Signal::CONT);
+    }
+}
 
 /// The account that runs the server where we are root, as which PostgreSQL refuses to run.
 const ACCOUNT: &str = "postgres";
@@ -139,6 +158,28 @@ impl Postgres {
     /// The server's process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// Freezes every process of the server, as a machine that hangs: nothing is answered, and nothing is
+    /// refused.
+    ///
+    /// # Errors
+    /// The system does not tell which processes these are.
+    pub fn freeze(&mut self) -> std::io::Result<Frozen> {
+        // First the one that would start others.
+        self.process.signal(Signal::STOP);
+        let main = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children"))?;
+        let children = children.split_whitespace();
+        let all = children
+            .filter_map(|child| child.parse().ok())
+            .chain([main]);
+        let frozen = Frozen(
+            all.filter_map(|id: u32| Pid::from_raw(i32::try_from(id).ok()?))
+                .collect(),
+        );
+        frozen.signal(Signal::STOP);
+        Ok(frozen)
     }
 
     /// Everything that the server has logged.

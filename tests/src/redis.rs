@@ -170,6 +170,19 @@ impl Redis {
         Ok(bytes.and_then(|bytes| Tidemark::parse(&bytes)))
     }
 
+    /// How much memory it says that it uses, in bytes.
+    ///
+    /// # Errors
+    /// The server is not there.
+    pub async fn used_memory(&self) -> redis::RedisResult<u64> {
+        let mut connection = self.connect().await?;
+        let info: redis::InfoDict = redis::cmd("INFO")
+            .arg("memory")
+            .query_async(&mut connection)
+            .await?;
+        Ok(info.get("used_memory").unwrap_or_default())
+    }
+
     /// Listens to the relay's events from now on.
     ///
     /// # Errors

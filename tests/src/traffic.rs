@@ -186,6 +186,12 @@ impl Figures {
         })
     }
 
+    /// How long the slowest request took, whatever became of it.
+    pub fn slowest(&self) -> Duration {
+        let took = self.0.iter().map(|sample| sample.took);
+        took.max().unwrap_or_default()
+    }
+
     /// How long this share of the answered requests took at most.
     pub fn percentile(&self, share: f64) -> Duration {
         let answered = self

@@ -8,10 +8,13 @@ use tokio::task::JoinSet;
 use crate::costly;
 
 const SLOW: OwnCatalog = OwnCatalog {
-    sql: &[(
-        "item.sql",
-        "SELECT id, value, pg_sleep(0.3)::text AS slept FROM items WHERE id = :id",
-    )],
+    sql: &[
+        (
+            "item.sql",
+            "SELECT id, value, pg_sleep(0.3)::text AS slept FROM items WHERE id = :id",
+        ),
+        costly::LIVE,
+    ],
     ..costly::CATALOG
 };
 

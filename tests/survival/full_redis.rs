@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidemark_tests::{consistency::report::say, stack::Stack, wait};
+use tidemark_tests::{consistency::report::say, wait};
 
 use crate::costly::{self, POOL};
 
@@ -12,18 +12,10 @@ const TIME: Duration = Duration::from_secs(8);
 /// What Redis needs for a tenth of the answers, beyond what it uses when it is empty, in bytes.
 const TENTH: u64 = costly::ITEMS as u64 / 10 * 1_400;
 
-async fn used(stack: &Stack) -> u64 {
-    let info: String = stack.redis(&["INFO", "memory"]).await;
-    let used = info
-        .lines()
-        .find_map(|line| line.strip_prefix("used_memory:"));
-    used.unwrap().trim().parse().unwrap()
-}
-
 async fn serves_with(policy: &str) {
     let _turn = crate::turn().await;
     let stack = costly::setup().start().await;
-    let limit = used(&stack).await + TENTH;
+    let limit = stack.redis.used_memory().await.unwrap() + TENTH;
     let () = stack
         .redis(&["CONFIG", "SET", "maxmemory-policy", policy])
         .await;

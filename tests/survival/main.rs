@@ -8,10 +8,17 @@
     reason = "a test ends by panicking"
 )]
 
+mod clients;
 mod cold_key;
 mod costly;
 mod full_redis;
+mod large;
+mod origin_gone;
+mod outage;
+mod postgres_frozen;
 mod redis_gone;
+mod rolling_restart;
+mod sized;
 mod write_storm;
 
 use tokio::sync::{Mutex, MutexGuard};

@@ -11,13 +11,10 @@ use std::{
 use tidemark_tests::{consistency::report::say, http::Client, stack::Stack};
 use tokio::{task::JoinSet, time};
 
-use crate::costly::{self, POOL};
+use crate::costly::{self, POOL, PROMISE};
 
 /// How long it lasts.
 const STORM: Duration = Duration::from_secs(10);
-
-/// The promise of the catalog's query.
-const PROMISE: Duration = Duration::from_secs(2);
 
 /// How many changes a second are tried for.
 const CHANGES: u32 = 1_000;

@@ -12,6 +12,7 @@ use crate::{
     audit::Rate,
     check,
     database::PoolLimits,
+    descriptors,
     memory::Memory,
     queries::QueryLimits,
     relay::{Relay, RelayConfig},
@@ -22,6 +23,9 @@ use crate::{
 
 /// How many queries may wait for each that may run.
 const QUEUE_PER_CONNECTION: u32 = 10;
+
+/// File descriptors for everything but clients and pools: the relay, each Redis, the catalog.
+const OWN_FILES: u64 = 64;
 
 #[derive(Debug, Args)]
 pub(super) struct RelayArgs {
@@ -73,8 +77,8 @@ pub(super) struct ServeArgs {
         default_value_t = 2_000
     )]
     invalidation_wait_ms: u64,
-    /// How long a client may take to send a request's head, or its body, and to idle between two
-    /// requests, in ms.
+    /// How long a client may take to send a request's head, or its body, to idle between two requests,
+    /// and to take nothing of an answer, in ms.
     #[arg(long, env = "TIDEMARK_REQUEST_TIMEOUT_MS", value_name = "MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
     request_timeout_ms: u64,
     /// How much of its own answers to remember while no Redis does, in bytes; 0 for nothing.
@@ -127,6 +131,7 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         },
         poll: poll.parse(),
         invalidation_wait: Duration::from_millis(args.invalidation_wait_ms),
+        client_connections: client_connections(&args)?,
         request_timeout: Duration::from_millis(args.request_timeout_ms),
         memory_bytes: args.memory_bytes,
         audit_rate: args.audit_rate,
@@ -136,6 +141,21 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     println!("listening on http://{}", origin.local_addr()?);
     origin.run(stop).await;
     Ok(())
+}
+
+/// How many connections of clients there may be, so that none to PostgreSQL or Redis ever finds all file
+/// descriptors taken.
+fn client_connections(args: &ServeArgs) -> anyhow::Result<usize> {
+    let Some(limit) = descriptors::raise() else {
+        return Ok(usize::MAX);
+    };
+    let own = OWN_FILES + u64::from(args.query_connections) + u64::from(args.command_connections);
+    let left = limit.saturating_sub(own);
+    anyhow::ensure!(
+        left > 0,
+        "only {limit} files may be open, and the service itself needs {own}; raise the limit (ulimit -n, LimitNOFILE=)"
+    );
+    Ok(usize::try_from(left).unwrap_or(usize::MAX))
 }
 
 pub(super) async fn relay(args: RelayArgs) -> anyhow::Result<()> {

@@ -13,6 +13,9 @@ use tidemark_shared::{
 use super::respond::problem_response;
 use crate::{command::CommandError, gate::Shed, queries::QueryError};
 
+/// What a client is told for which the database has taken too long.
+const TOOK_TOO_LONG: &str = "the database took too long";
+
 /// Why a request has no answer.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -50,6 +53,10 @@ impl Failure {
             QueryError::Shed(shed) => Self::Problem(shed_problem(shed)),
             QueryError::AnswerTooLong { bytes, limit } => {
                 Self::Problem(too_long(&query.name, bytes, limit))
+            }
+            QueryError::Silent(patience) => {
+                tracing::warn!(name = query.name, ?patience, "the database does not answer");
+                Self::Problem(Problem::new(Kind::Timeout, TOOK_TOO_LONG))
             }
             QueryError::GivenUp => Self::Problem(Problem::new(
                 Kind::Internal,
@@ -152,7 +159,7 @@ fn by_sqlstate(code: &str) -> (Kind, &'static str) {
             "a value is outside of what the data permits",
         ),
         "P0001" => (Kind::Unprocessable, "a rule of the database forbids this"),
-        "57014" => (Kind::Timeout, "the database took too long"),
+        "57014" => (Kind::Timeout, TOOK_TOO_LONG),
         "40001" | "40P01" | "55P03" => {
             (Kind::Unavailable, "other changes are in the way; try again")
         }

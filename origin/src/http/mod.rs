@@ -14,6 +14,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::header,
+    middleware,
     response::{IntoResponse as _, Response},
     routing,
 };
@@ -33,12 +34,14 @@ use crate::{
     metrics::{self, Exposition},
     queries::Queries,
     repository::Repository,
+    shutdown::Shutdown,
     tide::Tide,
     trace::{self, TraceParent},
 };
 use failure::Failure;
-use respond::problem_response;
-pub(crate) use server::serve as serve_http;
+pub(crate) use health::Readiness;
+use respond::{problem_response, set};
+pub(crate) use server::{Clients, serve as serve_http};
 
 /// What every request may use.
 pub(crate) struct Service {
@@ -61,10 +64,11 @@ pub(crate) struct Service {
     pub(crate) metrics: Exposition,
 }
 
-pub(crate) fn router(service: Arc<Service>) -> Router {
+pub(crate) fn router(service: Arc<Service>, readiness: Readiness) -> Router {
+    let farewell = middleware::map_response_with_state(readiness.shutdown.clone(), farewell);
     Router::new()
         .route("/healthz", routing::get(health::alive))
-        .route("/readyz", routing::get(health::ready))
+        .route("/readyz", routing::get(health::ready).with_state(readiness))
         .route("/metrics", routing::get(metrics))
         .fallback(dispatch)
         .method_not_allowed_fallback(|| async {
@@ -82,7 +86,16 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
                 })
                 .on_failure(()),
         )
+        .layer(farewell)
         .with_state(service)
+}
+
+/// Once the service stops, each answer is the last one of its connection.
+async fn farewell(State(shutdown): State<Shutdown>, mut response: Response) -> Response {
+    if shutdown.is_requested() {
+        set(response.headers_mut(), "connection", "close");
+    }
+    response
 }
 
 /// `/metrics`: for Prometheus.

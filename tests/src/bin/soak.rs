@@ -2,6 +2,7 @@
 //! and judges what there is.
 
 use std::{
+    fmt,
     process::ExitCode,
     sync::{
         Arc,
@@ -13,14 +14,18 @@ use std::{
 use clap::{Parser, Subcommand};
 use tidemark_tests::consistency::{
     chaos::{self, Telling},
+    memory::{self, Memory},
     report::say,
     run::{Load, Run, seed},
     world::{Wiring, World},
 };
 use tokio::time;
 
-/// How often a soak says how far it is.
-const PROGRESS: Duration = Duration::from_secs(5);
+/// How many looks at the memory pass until it is told.
+const TOLD: usize = 12;
+
+/// A run that is shorter still warms up: that memory grows in it says nothing.
+const LONG: Duration = Duration::from_secs(600);
 
 /// Puts a load on the real servers and judges every answer.
 #[derive(Parser)]
@@ -35,11 +40,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Kind {
-    /// In fair weather, until so many reads were answered.
+    /// In fair weather, until so many reads were answered, or for so long.
     Soak {
         /// How many
         #[arg(long, default_value_t = 1_000_000)]
         reads: u64,
+        /// How many seconds, however many reads that makes
+        #[arg(long, conflicts_with = "reads")]
+        seconds: Option<u64>,
     },
     /// While servers and network fail, for so long.
     Chaos {
@@ -65,7 +73,12 @@ async fn main() -> ExitCode {
     });
     let over = || over.load(Ordering::Relaxed);
     let kept = match arguments.kind {
-        Kind::Soak { reads } => soak(load, reads, over).await,
+        Kind::Soak { reads, seconds } => {
+            let until = seconds.map_or(Until::Reads(reads), |seconds| {
+                Until::Time(Duration::from_secs(seconds))
+            });
+            soak(load, until, over).await
+        }
         Kind::Chaos { seconds } => storm(load, Duration::from_secs(seconds), over).await,
     };
     match kept {
@@ -78,30 +91,63 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn soak(load: Load, reads: u64, over: impl Fn() -> bool) -> anyhow::Result<bool> {
-    say(format_args!("soak: {reads} reads; seed {}", load.seed));
-    let world = World::start(Wiring::Direct).await?;
+/// When a soak has lasted long enough.
+#[derive(Clone, Copy)]
+enum Until {
+    Reads(u64),
+    Time(Duration),
+}
+
+impl Until {
+    fn is_reached(self, run: &Run) -> bool {
+        match self {
+            Self::Reads(reads) => run.reads() >= reads,
+            Self::Time(time) => run.elapsed() >= time,
+        }
+    }
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reads(reads) => write!(f, "{reads} reads"),
+            Self::Time(time) => write!(f, "{time:?}"),
+        }
+    }
+}
+
+async fn soak(load: Load, until: Until, over: impl Fn() -> bool) -> anyhow::Result<bool> {
+    say(format_args!("soak: {until}; seed {}", load.seed));
+    let mut world = World::start(Wiring::Direct).await?;
     let run = Run::start(&world, load).await?;
+    let mut memory = Memory::default();
     let mut last = 0;
-    while run.reads() < reads && !over() {
-        let interval = time::timeout(PROGRESS, async {
-            while run.reads() < reads && !over() {
+    for look in 0.. {
+        let interval = time::timeout(memory::LOOK, async {
+            while !until.is_reached(&run) && !over() {
                 time::sleep(Duration::from_millis(50)).await;
             }
         });
-        // Whichever comes first: it is over, or there is something to say.
-        let _ = interval.await;
+        // Whichever comes first: it is over, or there is something to see.
+        if interval.await.is_ok() {
+            break;
+        }
+        memory.look(&mut world).await?;
         let (now, seconds) = (run.reads(), run.elapsed().as_secs_f64());
-        let rate = (now - last) / PROGRESS.as_secs();
+        let rate = (now - last) / memory::LOOK.as_secs();
         say(format_args!(
             "  {seconds:6.1} s  {now} reads, {rate} a second; {} refused",
             run.refused()
         ));
+        if look % TOLD == 0 {
+            say(format_args!("            {}", memory.last()));
+        }
         last = now;
     }
+    let is_long = run.elapsed() >= LONG;
     let report = run.judge(&world).await?;
-    say(format_args!("soak:\n{report}"));
-    Ok(report.is_kept() && report.refused() == 0)
+    say(format_args!("soak:\n{report}\n{memory}"));
+    Ok(report.is_kept() && report.refused() == 0 && (memory.is_flat() || !is_long))
 }
 
 async fn storm(load: Load, duration: Duration, over: impl Fn() -> bool) -> anyhow::Result<bool> {

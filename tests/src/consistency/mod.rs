@@ -41,6 +41,7 @@ pub mod history;
 pub mod judge;
 pub mod line;
 pub mod log;
+pub mod memory;
 pub mod moments;
 pub mod observer;
 pub mod plan;
