@@ -14,7 +14,7 @@ use crate::{
     gate::TooHeavy,
     http::{self, Service},
     memory::Memory,
-    metrics::{self, Exposition},
+    metrics::{self, exposition::Exposition, region::Regions},
     queries::{Queries, QueryLimits},
     relay::{self, Relay, RelayConfig, Targets},
     repository::{Repository, RepositoryError},
@@ -114,7 +114,7 @@ impl Origin {
             &config.query_limits,
             memory.clone(),
         )?;
-        for query in repository.catalog.queries.keys() {
+        for query in repository.catalog.queries.values() {
             metrics::expect_query(query);
         }
         let mut database = PgConnection::connect_with(config.database.options())
@@ -127,6 +127,10 @@ impl Origin {
         // The server may already be gone; what matters has been read.
         let _ = database.close().await;
 
+        let targets = config.redis.targets(&config.keyspace);
+        for target in &targets {
+            metrics::expect_region(&target.to_string());
+        }
         let wake = Arc::new(Notify::new());
         let gauge = TideGauge::new();
         let relay = Relay::new(
@@ -155,6 +159,7 @@ impl Origin {
             invalidation_wait: config.invalidation_wait,
             request_timeout: config.request_timeout,
             metrics: exposition,
+            regions: Regions::new(&targets, &config.keyspace)?,
         };
         let listener =
             TcpListener::bind(config.listen)
@@ -189,6 +194,7 @@ impl Origin {
         let shutdown = Shutdown::when(stop);
         // Not told to stop: commands that are still being answered wait for it.
         let relay: JoinHandle<()> = tokio::spawn(self.relay.run());
+        let metrics = tokio::spawn(self.service.metrics.clone().keep_up());
         let audit = self.audit_rate.pause().map(|pause| {
             tokio::spawn(audit::run(
                 self.service.clone(),
@@ -216,6 +222,7 @@ impl Origin {
         if let Some(audit) = audit {
             audit.abort();
         }
+        metrics.abort();
         // A cycle may be cut anywhere: that only repeats invalidations.
         relay.abort();
         // Statements that were cut off would keep their pool open for as long as they run.

@@ -1,7 +1,11 @@
 //! The one way of a query to PostgreSQL: shared with others that ask the same, through the gate, on a
 //! connection of the pool, ended when nobody waits for it any more.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tidemark_shared::{
@@ -268,9 +272,11 @@ impl Runner {
         self.on_connection(slot, &query.name, async |connection| {
             let provenance = Provenance::of(self.catalog, &question.scopes);
             let params = &question.params;
-            answer::query(connection, provenance, statement, params, self.answer_bytes)
-                .await
-                .map_err(QueryError::from)
+            let begun = Instant::now();
+            let answered =
+                answer::query(connection, provenance, statement, params, self.answer_bytes).await;
+            metrics::count_sql(&query.name, begun.elapsed());
+            answered.map_err(QueryError::from)
         })
         .await
     }

@@ -32,6 +32,7 @@ mod lost_commits;
 mod manager;
 mod members;
 mod memory;
+mod metrics;
 mod origin_loss;
 mod outbox;
 mod partitions;

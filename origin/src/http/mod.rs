@@ -27,7 +27,11 @@ use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
 use crate::{
     memory::Memory,
-    metrics::{self, Exposition},
+    metrics::{
+        Stopwatch,
+        exposition::{self, Exposition},
+        region::Regions,
+    },
     queries::Queries,
     repository::Repository,
     tide::Tide,
@@ -55,6 +59,8 @@ pub(crate) struct Service {
     pub(crate) request_timeout: Duration,
     /// Renders `/metrics`.
     pub(crate) metrics: Exposition,
+    /// Who else is asked for that.
+    pub(crate) regions: Regions,
 }
 
 pub(crate) fn router(service: Arc<Service>) -> Router {
@@ -76,8 +82,11 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
 
 /// `/metrics`: for Prometheus.
 async fn metrics(State(service): State<Arc<Service>>) -> Response {
-    let content_type = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
-    (content_type, service.metrics.render()).into_response()
+    service.memory.show();
+    let mut page = service.metrics.page();
+    service.regions.show(&mut page).await;
+    let content_type = [(header::CONTENT_TYPE, exposition::CONTENT_TYPE)];
+    (content_type, page.into_text()).into_response()
 }
 
 /// The catalog has the routes, the same ones for edge and origin; axum only brings the request.
@@ -97,6 +106,7 @@ async fn serve(service: &Service, request: Request) -> Result<Response, Failure>
         .route(catalog, request.method(), uri.path(), query_string)?;
     match route.endpoint {
         Endpoint::Query(query) => {
+            let _stopwatch = Stopwatch::of_query(&query.name);
             read::answer(
                 service,
                 query,
@@ -107,6 +117,7 @@ async fn serve(service: &Service, request: Request) -> Result<Response, Failure>
             .await
         }
         Endpoint::Command(command) => {
+            let _stopwatch = Stopwatch::of_command(&command.name);
             write::answer(
                 service,
                 command,
