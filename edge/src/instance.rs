@@ -11,15 +11,18 @@ use crate::{
     origin::{Loaded, Origin},
     redis::Redis,
     settings::{Settings, SettingsError},
+    tally::Tally,
 };
 
-/// The settings, the one connection to Redis, what it has proven, and the loads that are under way.
+/// The settings, the one connection to Redis, what it has proven, the loads that are under way, and what
+/// has been counted.
 pub(crate) struct Instance {
     pub(crate) settings: Settings,
     pub(crate) redis: Redis,
     pub(crate) origin: Origin,
     pub(crate) l1: InstanceCache,
     pub(crate) flights: Flights<Loaded>,
+    pub(crate) tally: Tally,
 }
 
 thread_local! {
@@ -43,6 +46,7 @@ impl Instance {
             origin: Origin::new(settings.origin.clone(), settings.deadlines),
             l1: InstanceCache::of(settings.l1_bytes),
             flights: Flights::default(),
+            tally: Tally::default(),
             settings,
         }
     }

@@ -17,6 +17,7 @@
 //! - [`lease`] keeps other instances from loading the same at the same time.
 //! - [`redis`] is the instance's connection, [`deadline`] what keeps it from hanging, and [`refusal`]
 //!   tells whether Redis is there at all.
+//! - [`tally`] counts what is read, and tells Redis now and then.
 //! - [`respond`] makes the answer's headers: `Cache-Status`, `ETag`, 304, HEAD.
 //! - [`clock`] and [`log`] are time, randomness and standard error.
 
@@ -40,6 +41,7 @@ mod redis;
 mod refusal;
 mod respond;
 mod settings;
+mod tally;
 
 use std::rc::Rc;
 
@@ -69,6 +71,7 @@ async fn serve(request: Request) -> Response {
 }
 
 async fn answer(instance: &Rc<Instance>, request: &Parts) -> Response {
+    instance.tally.arrive();
     let cors = &instance.settings.cors;
     if let Some(preflight) = cors.preflight(request) {
         return preflight;

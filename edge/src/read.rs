@@ -22,6 +22,7 @@ use crate::{
     origin::{Loaded, Order},
     question::Question,
     respond::Reply,
+    tally,
 };
 
 /// How often a request takes a seat: again only if the load that it shared was given up, because
@@ -38,6 +39,7 @@ pub(crate) async fn read(instance: &Rc<Instance>, request: &Parts) -> Result<Rep
     if !question.query.policy.is_cacheable() {
         return Ok(pass(instance, &question).await);
     }
+    tally::count(instance, &question);
     let (found, lease) = match look_up(instance, &question).await {
         Found::Load(need) => queue_up(instance, &question, need).await,
         served => (served, None),

@@ -25,6 +25,13 @@ use crate::{
 /// Redis has no command for it before 8.4.
 const DELETE_IF_EQUAL: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
+/// Adds each weight to its member's score, then lets only the highest ones remain, for a while. In one
+/// command: these are many, and each would cost Redis a message of its own.
+const ADD_SCORES: &str = "for i = 3, #ARGV, 2 do redis.call('ZINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end \
+    redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[1]) \
+    return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
+
 /// So many connections in a row that fail, and Redis is taken to be gone. A frozen one takes a deadline
 /// for each.
 const FAILURES: u32 = 3;
@@ -188,6 +195,37 @@ impl Redis {
                     text(name),
                     text(value),
                 ];
+                connection.execute("EVAL", arguments).await?;
+                Ok(())
+            },
+        )
+        .await
+    }
+
+    /// Adds to the scores of a sorted set's members, and keeps the `most` that have the highest.
+    pub(crate) async fn add_scores(
+        &self,
+        name: &str,
+        weights: &[(String, f64)],
+        most: usize,
+        life: Duration,
+    ) -> Result<(), RedisError> {
+        self.step(
+            "add-scores",
+            self.deadlines.redis_store(),
+            async |connection| {
+                let most = i64::try_from(most).unwrap_or(i64::MAX);
+                let mut arguments = vec![
+                    text(ADD_SCORES),
+                    RedisParameter::Int64(1),
+                    text(name),
+                    RedisParameter::Int64(most),
+                    millis(life),
+                ];
+                for (member, weight) in weights {
+                    // Not the plain form: of a large number that has hundreds of digits.
+                    arguments.extend([text(&format!("{weight:e}")), text(member)]);
+                }
                 connection.execute("EVAL", arguments).await?;
                 Ok(())
             },

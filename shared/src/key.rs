@@ -5,6 +5,7 @@ use std::fmt;
 use crate::{
     catalog::{MemberScope, Query},
     digest::Digest,
+    hot::Era,
     param::{Params, Value},
     scope::Scope,
 };
@@ -158,6 +159,11 @@ impl Keyspace {
         format!("{}tidemark", self.prefix)
     }
 
+    /// The name of an era's hot sample.
+    pub fn hot(&self, era: Era) -> String {
+        format!("{}hot:{era}", self.prefix)
+    }
+
     /// The pub/sub channel of the relay's events.
     pub fn events(&self) -> String {
         format!("{}events", self.prefix)
@@ -262,8 +268,11 @@ mod tests {
         let stamp = keyspace.stamp(&Scope::member("org", "42"));
         let lease = keyspace.lease(&key("products", &[], ""));
         assert_eq!(lease, "tm:lease:{products}:products");
+        let hot = keyspace.hot(Era::at(1_763_863_200_123));
+        assert_eq!(hot, "tm:hot:1458");
         for other in [
             &*keyspace.tidemark(),
+            &hot,
             &stamp,
             &lease,
             "other:{a}:b",

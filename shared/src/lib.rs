@@ -18,6 +18,7 @@
 //! - [`purge`] is for users who know better: what to invalidate, and which entries that is.
 //! - [`outcome`] and [`problem`] are what the client is told.
 //! - [`audit`] holds cached answers against the database's.
+//! - [`hot`] counts what is read most.
 //! - [`breaker`] says when to stop asking a server that does not answer.
 //!
 //! Time is always a parameter, in milliseconds since the Unix epoch; randomness likewise.
@@ -38,6 +39,7 @@ pub mod flight;
 pub mod freshness;
 pub mod header;
 pub mod history;
+pub mod hot;
 pub mod key;
 pub mod lease;
 pub mod outcome;

@@ -23,6 +23,7 @@ mod explain;
 mod filling;
 mod foreign_keys;
 mod gate;
+mod hot_sample;
 mod install;
 mod instance_cache;
 mod joining;

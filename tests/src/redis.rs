@@ -265,16 +265,26 @@ pub struct Monitor {
 
 impl Monitor {
     /// The commands since the last call that came from clients who were not connected when the
-    /// monitor began: each as Redis shows it, e.g. `"MGET" "tm:tidemark"`.
+    /// monitor began: each as Redis shows it, e.g. `"MGET" "tm:tidemark"`. Without what edges tell about
+    /// their reads about a second later, which no request waits for.
     ///
     /// # Errors
     /// The server is gone.
     pub async fn commands(&mut self) -> anyhow::Result<Vec<String>> {
         let lines = self.lines().await?;
-        let new = lines
-            .into_iter()
-            .filter(|line| line.client != "lua" && !self.known.contains(&line.client));
+        let new = lines.into_iter().filter(|line| {
+            line.client != "lua" && !self.known.contains(&line.client) && !line.is_tally()
+        });
         Ok(new.map(|line| line.command).collect())
+    }
+
+    /// How often an edge has told about its reads since the last call.
+    ///
+    /// # Errors
+    /// The server is gone.
+    pub async fn tallies(&mut self) -> anyhow::Result<usize> {
+        let lines = self.lines().await?;
+        Ok(lines.iter().filter(|line| line.is_tally()).count())
     }
 
     /// The term of each tidemark that has been written since the last call, whoever wrote it.
@@ -330,4 +340,10 @@ struct Line {
     /// The client's address; `lua` where a script ran it.
     client: String,
     command: String,
+}
+
+impl Line {
+    fn is_tally(&self) -> bool {
+        self.command.starts_with("\"EVAL\"") && self.command.contains("\"tm:hot:")
+    }
 }
