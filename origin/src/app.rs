@@ -114,6 +114,7 @@ impl Origin {
             &config.query_limits,
             memory.clone(),
         )?;
+        let query_names = repository.catalog.queries.keys().cloned().collect();
         for query in repository.catalog.queries.values() {
             metrics::expect_query(query);
         }
@@ -159,7 +160,7 @@ impl Origin {
             invalidation_wait: config.invalidation_wait,
             request_timeout: config.request_timeout,
             metrics: exposition,
-            regions: Regions::new(&targets, &config.keyspace)?,
+            regions: Regions::new(&targets, &config.keyspace, query_names)?,
         };
         let listener =
             TcpListener::bind(config.listen)

@@ -265,8 +265,8 @@ pub struct Monitor {
 
 impl Monitor {
     /// The commands since the last call that came from clients who were not connected when the
-    /// monitor began: each as Redis shows it, e.g. `"MGET" "tm:tidemark"`. Without what edges tell about
-    /// their reads about a second later, which no request waits for.
+    /// monitor began: each as Redis shows it, e.g. `"MGET" "tm:tidemark"`. Without what edges count and tell
+    /// about a second later, which no request waits for.
     ///
     /// # Errors
     /// The server is gone.
@@ -344,6 +344,8 @@ struct Line {
 
 impl Line {
     fn is_tally(&self) -> bool {
-        self.command.starts_with("\"EVAL\"") && self.command.contains("\"tm:hot:")
+        let counts = |name| self.command.contains(name);
+        self.command.starts_with("\"EVAL\"")
+            && (counts("\"tm:hot:") || counts("\"tm:edge:figures\""))
     }
 }

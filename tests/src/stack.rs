@@ -445,9 +445,10 @@ impl Stack {
         .await
     }
 
-    /// The keys in Redis, in order.
+    /// The keys in Redis, in order; without that of what edges count, which comes when it comes.
     pub async fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.redis(&["KEYS", "*"]).await;
+        keys.retain(|key| key != "tm:edge:figures");
         keys.sort();
         keys
     }

@@ -110,6 +110,18 @@ macro_rules! metrics {
 }
 
 metrics! {
+    EDGE_ANSWERS = Counter(Count) of Region, "tidemark_edge_answers_total" ["region", "query", "outcome"],
+        "Answers of the edges to queries, by what the cache did: the outcomes above.";
+    EDGE_SECONDS = Histogram(Seconds) of Region, "tidemark_edge_seconds" ["region", "query"],
+        "Time in which an edge answered a query, from its request to its answer.";
+    EDGE_COLLAPSED = Counter(Count) of Region, "tidemark_edge_collapsed_total" ["region", "query"],
+        "Answers of the edges that shared another request's load.";
+    EDGE_FAILURES = Counter(Count) of Region, "tidemark_edge_failures_total" ["region", "query"],
+        "Answers of the edges with a status of 500 and above.";
+    EDGE_STORED = Counter(Count) of Region, "tidemark_edge_stored_total" ["region", "query"],
+        "Entries that edges have stored in Redis.";
+    EDGE_STORED_BYTES = Counter(Bytes) of Region, "tidemark_edge_stored_bytes_total" ["region", "query"],
+        "Their bytes.";
     QUERY_SECONDS = Histogram(Seconds) of Origin, "tidemark_origin_query_seconds" ["query"],
         "Time in which the origin answered a query, from its request to its answer.";
     COMMAND_SECONDS = Histogram(Seconds) of Origin, "tidemark_origin_command_seconds" ["command"],

@@ -10,17 +10,13 @@ use metrics_exporter_prometheus::{
     PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
     formatting::{sanitize_label_value, write_help_line, write_type_line},
 };
+use tidemark_shared::figure::BOUNDS_US;
 use tokio::time;
 
 use super::declared::{self, Kind, Metric, Of, Unit};
 
 /// The media type of a [`Page`]: Prometheus' text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// The upper bounds of a histogram's buckets, in seconds: from a hit to a statement that is cut off.
-const BUCKETS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
 
 /// How often what was measured is put into its buckets where nobody scrapes: until then each measurement
 /// takes memory.
@@ -60,10 +56,15 @@ impl Exposition {
 
 fn recorder() -> PrometheusRecorder {
     PrometheusBuilder::new()
-        .set_buckets(&BUCKETS)
+        .set_buckets(&BOUNDS_US.map(seconds))
         // It refuses to have none, and nothing else.
         .unwrap_or_else(|_| PrometheusBuilder::new())
         .build_recorder()
+}
+
+/// A bound in seconds.
+pub(crate) fn seconds(micros: u32) -> f64 {
+    f64::from(micros) / 1e6
 }
 
 fn describe() {
@@ -98,15 +99,47 @@ impl Page {
 
     /// A sample of the metric that has been begun; values for its labels, in their order.
     pub(crate) fn sample(&mut self, metric: &Metric, labels: &[&str], value: impl Display) {
-        self.0.push_str(metric.name);
-        let labels = metric.labels.iter().zip(labels);
-        for (place, (name, value)) in labels.enumerate() {
-            let before = if place == 0 { '{' } else { ',' };
-            let value = sanitize_label_value(value);
-            let _ = write!(self.0, "{before}{name}=\"{value}\"");
+        let labels = metric.labels.iter().copied().zip(labels.iter().copied());
+        self.line(metric.name, "", labels, value);
+    }
+
+    /// The samples of one series of the histogram that has been begun: how many measurements were within
+    /// each of [`BOUNDS_US`] and not the one before, then how many were beyond the last; and their sum in µs.
+    pub(crate) fn histogram(
+        &mut self,
+        metric: &Metric,
+        labels: &[&str],
+        within: &[u64],
+        micros: u64,
+    ) {
+        let name = metric.name;
+        let labels = metric.labels.iter().copied().zip(labels.iter().copied());
+        let bounds = BOUNDS_US.iter().map(|bound| seconds(*bound).to_string());
+        let mut count = 0;
+        for (bound, within) in bounds.chain(["+Inf".to_owned()]).zip(within) {
+            count += within;
+            let labels = labels.clone().chain([("le", &*bound)]);
+            self.line(name, "_bucket", labels, count);
         }
-        let end = if metric.labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.0, "{end} {value}");
+        let sum = Duration::from_micros(micros).as_secs_f64();
+        self.line(name, "_sum", labels.clone(), sum);
+        self.line(name, "_count", labels, count);
+    }
+
+    fn line<'a>(
+        &mut self,
+        name: &str,
+        suffix: &str,
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
+        value: impl Display,
+    ) {
+        let labels: Vec<_> = labels
+            .map(|(name, value)| format!("{name}=\"{}\"", sanitize_label_value(value)))
+            .collect();
+        let _ = match &*labels {
+            [] => writeln!(self.0, "{name}{suffix} {value}"),
+            labels => writeln!(self.0, "{name}{suffix}{{{}}} {value}", labels.join(",")),
+        };
     }
 
     /// The whole page.
