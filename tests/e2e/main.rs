@@ -42,6 +42,7 @@ mod reads;
 mod redis_loss;
 mod redis_states;
 mod regions;
+mod redis_users;
 mod relay;
 mod round_trips;
 mod secrets;

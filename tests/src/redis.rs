@@ -137,6 +137,26 @@ impl Redis {
         self.config.url()
     }
 
+    /// Turns on one of the users that `ops/redis.conf` defines, and gives the URL with their password.
+    ///
+    /// # Errors
+    /// The server is not there, or the file defines no such user.
+    pub async fn url_of_user(&self, user: &str) -> anyhow::Result<String> {
+        const PASSWORD: &str = "user-secret-77ab";
+        let mut connection = self.connect().await?;
+        let known: Vec<String> = redis::cmd("ACL")
+            .arg("USERS")
+            .query_async(&mut connection)
+            .await?;
+        anyhow::ensure!(known.iter().any(|it| it == user), "no user {user}");
+        let () = redis::cmd("ACL")
+            .arg(&["SETUSER", user, "on", &format!(">{PASSWORD}")])
+            .query_async(&mut connection)
+            .await?;
+        let port = self.config.port;
+        Ok(format!("redis://{user}:{PASSWORD}@127.0.0.1:{port}"))
+    }
+
     /// How it was started.
     pub fn config(&self) -> &RedisConfig {
         &self.config
