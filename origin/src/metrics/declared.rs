@@ -111,7 +111,7 @@ macro_rules! metrics {
 
 metrics! {
     EDGE_ANSWERS = Counter(Count) of Region, "tidemark_edge_answers_total" ["region", "query", "outcome"],
-        "Answers of the edges to queries, by what the cache did: the outcomes above.";
+        "Answers of the edges to queries, by what the cache did: the outcomes of Cache-Status.";
     EDGE_SECONDS = Histogram(Seconds) of Region, "tidemark_edge_seconds" ["region", "query"],
         "Time in which an edge answered a query, from its request to its answer.";
     EDGE_COLLAPSED = Counter(Count) of Region, "tidemark_edge_collapsed_total" ["region", "query"],
@@ -121,7 +121,7 @@ metrics! {
     EDGE_STORED = Counter(Count) of Region, "tidemark_edge_stored_total" ["region", "query"],
         "Entries that edges have stored in Redis.";
     EDGE_STORED_BYTES = Counter(Bytes) of Region, "tidemark_edge_stored_bytes_total" ["region", "query"],
-        "Their bytes.";
+        "Bytes of the entries that edges have stored in Redis.";
     QUERY_SECONDS = Histogram(Seconds) of Origin, "tidemark_origin_query_seconds" ["query"],
         "Time in which the origin answered a query, from its request to its answer.";
     COMMAND_SECONDS = Histogram(Seconds) of Origin, "tidemark_origin_command_seconds" ["command"],
@@ -143,7 +143,7 @@ metrics! {
     MEMORY_ENTRIES = Gauge(Count) of Origin, "tidemark_memory_entries" [],
         "Answers in the origin's own memory.";
     MEMORY_BYTES = Gauge(Bytes) of Origin, "tidemark_memory_bytes" [],
-        "What they take, about; at most --memory-bytes.";
+        "Bytes that the answers in the origin's own memory take, about; at most --memory-bytes.";
     RELAY_LEADS = Gauge(Count) of Origin, "tidemark_relay_leads" [],
         "1 while the relay of this process leads, else 0.";
     INVALIDATIONS = Counter(Count) of Origin, "tidemark_invalidations_total" ["kind", "name"],
