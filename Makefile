@@ -27,7 +27,7 @@ help: ## List the targets.
 	@echo 'make demo takes EDGE_PORT=3000 ORIGIN_PORT=3001 SIZE=demo|full RUNNER=host|spin.'
 	@echo 'make soak takes READS=1000000 or SECONDS=1800, and SEED=…; make chaos takes SECONDS=600 SEED=….'
 
-setup: ## Install what is missing: Redis, PostgreSQL, the wasm target.
+setup: ## Install what is missing: Redis, PostgreSQL, Prometheus, the wasm target.
 	@ops/setup
 
 build: setup ## Build everything.
@@ -47,6 +47,7 @@ clean-demo: ## Remove the demo's data.
 
 # End-to-end tests mostly wait, so there are more of them at a time than a small machine has cores.
 test: build ## Run all tests; the last summary is that of the end-to-end tests.
+	@ops/prometheus/check
 	@# The edge by itself: beside it, everything else would be built a second time, with its features.
 	cargo test --package tidemark-edge --tests
 	RUST_TEST_THREADS=4 cargo test --tests

@@ -18,6 +18,11 @@ pub(crate) fn ticks_ms() -> i64 {
     i64::try_from(monotonic_clock::now() / 1_000_000).unwrap_or(i64::MAX)
 }
 
+/// The same in µs.
+pub(crate) fn ticks_us() -> u64 {
+    monotonic_clock::now() / 1_000
+}
+
 /// This moment, by both clocks.
 pub(crate) fn moment() -> Moment {
     Moment {

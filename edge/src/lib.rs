@@ -17,7 +17,7 @@
 //! - [`lease`] keeps other instances from loading the same at the same time.
 //! - [`redis`] is the instance's connection, [`deadline`] what keeps it from hanging, and [`refusal`]
 //!   tells whether Redis is there at all.
-//! - [`tally`] counts what is read, and tells Redis now and then.
+//! - [`tally`] counts what is read and, as [`figures`], what is answered, and tells Redis now and then.
 //! - [`respond`] makes the answer's headers: `Cache-Status`, `ETag`, 304, HEAD.
 //! - [`clock`] and [`log`] are time, randomness and standard error.
 
@@ -28,6 +28,7 @@ mod body;
 mod clock;
 mod cors;
 mod deadline;
+mod figures;
 mod flight;
 mod handover;
 mod instance;

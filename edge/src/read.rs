@@ -14,7 +14,7 @@ use tidemark_shared::{
 };
 
 use crate::{
-    clock::{now_ms, random_token},
+    clock::{now_ms, random_token, ticks_us},
     flight::Flight,
     instance::Instance,
     lease::Lease,
@@ -33,20 +33,30 @@ const SEATS: usize = 3;
 /// then to the host, then for its body. It takes six; more do no harm, fewer only make it wait.
 const TURNS: usize = 8;
 
-/// Answers a request.
+/// Answers a request, and counts that.
 pub(crate) async fn read(instance: &Rc<Instance>, request: &Parts) -> Result<Reply, Problem> {
+    let begun_us = ticks_us();
     let question = Question::of(&instance.settings, request)?;
-    if !question.query.policy.is_cacheable() {
-        return Ok(pass(instance, &question).await);
+    let reply = answer(instance, &question).await?;
+    if let Some(cache) = reply.cache {
+        let took_us = ticks_us().saturating_sub(begun_us);
+        tally::count_answer(instance, question.query, cache, reply.status, took_us);
     }
-    tally::count(instance, &question);
-    let (found, lease) = match look_up(instance, &question).await {
-        Found::Load(need) => queue_up(instance, &question, need).await,
+    Ok(reply)
+}
+
+async fn answer(instance: &Rc<Instance>, question: &Question<'_>) -> Result<Reply, Problem> {
+    if !question.query.policy.is_cacheable() {
+        return Ok(pass(instance, question).await);
+    }
+    tally::count(instance, question);
+    let (found, lease) = match look_up(instance, question).await {
+        Found::Load(need) => queue_up(instance, question, need).await,
         served => (served, None),
     };
     match found {
-        Found::Served(served) => Ok(serve(instance, &question, served)),
-        Found::Load(need) => load(instance, &question, need, lease).await,
+        Found::Served(served) => Ok(serve(instance, question, served)),
+        Found::Load(need) => load(instance, question, need, lease).await,
     }
 }
 
@@ -237,9 +247,13 @@ async fn step_aside() {
     }
 }
 
-async fn store(instance: &Instance, sealed: Sealed) {
+async fn store(instance: &Rc<Instance>, sealed: Sealed) {
     let (key, bytes, life) = sealed.into_parts();
-    let name = instance.settings.keyspace.entry(&key);
+    let keyspace = &instance.settings.keyspace;
+    let (name, length) = (keyspace.entry(&key), bytes.len());
     // The client has its answer; that this failed is logged where it did.
-    let _ = instance.redis.set(&name, bytes, life).await;
+    let stored = instance.redis.set(&name, bytes, life).await;
+    if let (Ok(()), Some(entry)) = (stored, keyspace.parse_entry(&name)) {
+        tally::count_stored(instance, entry.view, length);
+    }
 }

@@ -32,6 +32,10 @@ const ADD_SCORES: &str = "for i = 3, #ARGV, 2 do redis.call('ZINCRBY', KEYS[1], 
     redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[1]) \
     return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
 
+/// Adds each amount to its field, in one command as well.
+const ADD_TO_FIELDS: &str = "for place = 1, #ARGV, 2 do \
+    redis.call('HINCRBY', KEYS[1], ARGV[place], ARGV[place + 1]) end";
+
 /// So many connections in a row that fail, and Redis is taken to be gone. A frozen one takes a deadline
 /// for each.
 const FAILURES: u32 = 3;
@@ -225,6 +229,28 @@ impl Redis {
                 for (member, weight) in weights {
                     // Not the plain form: of a large number that has hundreds of digits.
                     arguments.extend([text(&format!("{weight:e}")), text(member)]);
+                }
+                connection.execute("EVAL", arguments).await?;
+                Ok(())
+            },
+        )
+        .await
+    }
+
+    /// Adds to the numbers in a hash's fields.
+    pub(crate) async fn add_to_fields(
+        &self,
+        name: &str,
+        amounts: &[(String, u64)],
+    ) -> Result<(), RedisError> {
+        self.step(
+            "add-to-fields",
+            self.deadlines.redis_store(),
+            async |connection| {
+                let mut arguments = vec![text(ADD_TO_FIELDS), RedisParameter::Int64(1), text(name)];
+                for (field, amount) in amounts {
+                    let amount = i64::try_from(*amount).unwrap_or(i64::MAX);
+                    arguments.extend([text(field), RedisParameter::Int64(amount)]);
                 }
                 connection.execute("EVAL", arguments).await?;
                 Ok(())

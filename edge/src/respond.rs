@@ -29,7 +29,9 @@ const JSON: &str = "application/json";
 /// The answer to a plain `GET`; [`Reply::respond`] fits it to the request.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    status: StatusCode,
+    pub(crate) status: StatusCode,
+    /// What the cache did, where a query was answered.
+    pub(crate) cache: Option<CacheStatus>,
     headers: HeaderMap,
     body: Bytes,
     /// Of what can be revalidated.
@@ -51,14 +53,15 @@ impl Reply {
             .with(AGE, age_ms / 1000)
             .with(AS_OF, proven_at_ms)
             .with(CACHE_STATUS, text(cache_status.to_string()))
+            .of(cache_status)
     }
 
     /// What the origin said. `cache_control` is what others may do with it if it is an answer.
-    pub(crate) fn loaded(loaded: Loaded, status: CacheStatus, cache_control: &'static str) -> Self {
+    pub(crate) fn loaded(loaded: Loaded, cache: CacheStatus, cache_control: &'static str) -> Self {
         let status = match loaded.as_ref().ok().and_then(|it| it.cache_status.as_ref()) {
             // The cache nearest to the origin comes first (RFC 9211 §2).
-            Some(before) => [before.as_bytes(), b", ", status.to_string().as_bytes()].concat(),
-            None => status.to_string().into(),
+            Some(before) => [before.as_bytes(), b", ", cache.to_string().as_bytes()].concat(),
+            None => cache.to_string().into(),
         };
         let reply = match loaded {
             Ok(fetched) => Self::fetched(fetched, cache_control),
@@ -73,7 +76,8 @@ impl Reply {
                 Self::problem(Problem::new(Kind::BadGateway, failure.to_string()))
             }
         };
-        reply.inviting().with(CACHE_STATUS, value(status))
+        let reply = reply.inviting().with(CACHE_STATUS, value(status));
+        reply.of(cache)
     }
 
     /// What is wrong.
@@ -185,10 +189,16 @@ impl Reply {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
         Self {
             status,
+            cache: None,
             headers,
             body,
             etag: None,
         }
+    }
+
+    fn of(mut self, cache: CacheStatus) -> Self {
+        self.cache = Some(cache);
+        self
     }
 
     fn tagged(mut self, etag: ETag) -> Self {

@@ -1,10 +1,13 @@
 //! What this instance has counted and not yet written: told to Redis about once a second, behind the
 //! answers, so that a read costs no more than a step in memory.
 //!
-//! The first read that is counted makes a task, which waits until the tally is due and writes what there
+//! What is counted are reads by what they ask for, and [figures](Figures) of the answers.
+//!
+//! The first thing that is counted makes a task, which waits until the tally is due and writes what there
 //! is by then. It is due after a second; or after so many requests that the instance may have had its
 //! last one, since one that only waits to write would keep another one from beginning. What can't be
-//! written is dropped, since it would only grow: what is counted is a sample.
+//! written is dropped, since it would only grow: reads are a sample, and figures begin anew with a Redis that
+//! was gone.
 //!
 //! The task looks again and again, rather than being told by a [handover](crate::handover): one that
 //! waits for either a time or a handover has to give the latter up when the time has come, and after that
@@ -18,13 +21,17 @@ use std::{
     time::Duration,
 };
 
+use futures::future::join;
+use http::StatusCode;
 use spin_sdk::{time::sleep, wasip3::spawn};
 use tidemark_shared::{
+    catalog::Query,
     hot::{self, Era},
     key::Key,
+    outcome::CacheStatus,
 };
 
-use crate::{clock::now_ms, instance::Instance, question::Question};
+use crate::{clock::now_ms, figures::Figures, instance::Instance, question::Question};
 
 /// How often a task looks whether the tally is due: so much longer an instance may live.
 const LOOK: Duration = Duration::from_millis(100);
@@ -45,8 +52,16 @@ struct Counts {
     requests: u32,
     /// How many that were when the tally was last written.
     written: u32,
-    /// What has been read since.
+    /// Whether there is a task that will write what has been counted since.
+    is_awaited: bool,
+    counted: Counted,
+}
+
+/// What has been counted since the tally was last written.
+#[derive(Default)]
+struct Counted {
     hot: HashMap<Key, Hot>,
+    figures: Figures,
 }
 
 /// How often one answer was read.
@@ -59,6 +74,31 @@ struct Hot {
 /// Counts a read, whatever becomes of it.
 pub(crate) fn count(instance: &Rc<Instance>, question: &Question<'_>) {
     let is_first = instance.tally.count(&question.key, || question.target());
+    see_to(instance, is_first);
+}
+
+/// Counts an answer to a query, which took so many µs.
+pub(crate) fn count_answer(
+    instance: &Rc<Instance>,
+    query: &Query,
+    cache: CacheStatus,
+    status: StatusCode,
+    took_us: u64,
+) {
+    let is_first = instance
+        .tally
+        .add(|figures| figures.answered(&query.name, cache, status, took_us));
+    see_to(instance, is_first);
+}
+
+/// Counts an entry of a query that was stored, of so many bytes.
+pub(crate) fn count_stored(instance: &Rc<Instance>, query: &str, bytes: usize) {
+    let is_first = instance.tally.add(|figures| figures.stored(query, bytes));
+    see_to(instance, is_first);
+}
+
+/// Has the tally written, where nobody will yet.
+fn see_to(instance: &Rc<Instance>, is_first: bool) {
     if is_first {
         let instance = instance.clone();
         spawn(async move {
@@ -82,8 +122,7 @@ impl Tally {
     /// Counts a read of this key; whether it is the first since the tally was written.
     fn count(&self, key: &Key, target: impl FnOnce() -> Option<String>) -> bool {
         let mut counts = self.0.borrow_mut();
-        let is_first = counts.hot.is_empty();
-        match counts.hot.entry(key.clone()) {
+        match counts.counted.hot.entry(key.clone()) {
             Entry::Occupied(mut hot) => hot.get_mut().reads += 1,
             Entry::Vacant(place) => {
                 place.insert(Hot {
@@ -92,7 +131,14 @@ impl Tally {
                 });
             }
         }
-        is_first
+        counts.is_first()
+    }
+
+    /// Adds to the figures; whether that is the first since the tally was written.
+    fn add(&self, figures: impl FnOnce(&mut Figures)) -> bool {
+        let mut counts = self.0.borrow_mut();
+        figures(&mut counts.counted.figures);
+        counts.is_first()
     }
 
     /// Whether it is to be written before the time.
@@ -101,20 +147,41 @@ impl Tally {
         counts.requests / REQUESTS > counts.written / REQUESTS
     }
 
-    /// What has been read; from now on, it is counted anew.
-    fn take(&self) -> HashMap<Key, Hot> {
+    /// What has been counted; from now on, it is counted anew.
+    fn take(&self) -> Counted {
         let mut counts = self.0.borrow_mut();
         counts.written = counts.requests;
-        mem::take(&mut counts.hot)
+        counts.is_awaited = false;
+        mem::take(&mut counts.counted)
+    }
+}
+
+impl Counts {
+    /// Whether nobody sees to the tally yet: the one who asks does from now on.
+    fn is_first(&mut self) -> bool {
+        !mem::replace(&mut self.is_awaited, true)
     }
 }
 
 /// Writes what has been counted, or drops it.
 async fn flush(instance: &Instance) {
+    let Counted { hot, figures } = instance.tally.take();
+    join(write_hot(instance, hot), write_figures(instance, figures)).await;
+}
+
+async fn write_figures(instance: &Instance, figures: Figures) {
+    let fields = figures.into_fields();
+    if fields.is_empty() {
+        return;
+    }
+    let name = instance.settings.keyspace.figures();
+    // That this failed is logged where it did.
+    let _ = instance.redis.add_to_fields(&name, &fields).await;
+}
+
+async fn write_hot(instance: &Instance, hot: HashMap<Key, Hot>) {
     let now_ms = now_ms();
-    let weights: Vec<_> = instance
-        .tally
-        .take()
+    let weights: Vec<_> = hot
         .into_values()
         .filter_map(|hot| Some((hot.target?, hot::weight(now_ms, hot.reads))))
         .collect();
@@ -152,7 +219,7 @@ mod tests {
     }
 
     fn taken(tally: &Tally) -> Vec<(Option<String>, u32)> {
-        let taken = tally.take().into_values();
+        let taken = tally.take().hot.into_values();
         let mut hot: Vec<_> = taken.map(|hot| (hot.target, hot.reads)).collect();
         hot.sort();
         hot

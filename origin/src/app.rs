@@ -15,7 +15,7 @@ use crate::{
     gate::TooHeavy,
     http::{self, Clients, Readiness, Service},
     memory::Memory,
-    metrics::{self, Exposition},
+    metrics::{self, exposition::Exposition, region::Regions},
     queries::{Queries, QueryLimits},
     refresh::{self, Heat},
     relay::{self, Relay, RelayConfig, Targets},
@@ -127,7 +127,8 @@ impl Origin {
             &config.query_limits,
             memory.clone(),
         )?;
-        for query in repository.catalog.queries.keys() {
+        let query_names = repository.catalog.queries.keys().cloned().collect();
+        for query in repository.catalog.queries.values() {
             metrics::expect_query(query);
         }
         for query in refresh::wanted(&repository.catalog) {
@@ -143,6 +144,10 @@ impl Origin {
         // The server may already be gone; what matters has been read.
         let _ = database.close().await;
 
+        let targets = config.redis.targets(&config.keyspace);
+        for target in &targets {
+            metrics::expect_region(&target.to_string());
+        }
         let wake = Arc::new(Notify::new());
         let gauge = TideGauge::new();
         let heat = Arc::<Heat>::default();
@@ -177,6 +182,7 @@ impl Origin {
             invalidation_wait: config.invalidation_wait,
             request_timeout: config.request_timeout,
             metrics: exposition,
+            regions: Regions::new(&targets, &config.keyspace, query_names)?,
         };
         let listener =
             TcpListener::bind(config.listen)
@@ -218,6 +224,7 @@ impl Origin {
         let shutdown = Shutdown::when(stop);
         // Not told to stop: commands that are still being answered wait for it.
         let relay: JoinHandle<()> = tokio::spawn(self.relay.run());
+        let metrics = tokio::spawn(self.service.metrics.clone().keep_up());
         let audit = self.audit_rate.pause().map(|pause| {
             tokio::spawn(audit::run(
                 self.service.clone(),
@@ -258,6 +265,7 @@ impl Origin {
         for task in [audit, refresh].into_iter().flatten() {
             task.abort();
         }
+        metrics.abort();
         // A cycle may be cut anywhere: that only repeats invalidations.
         relay.abort();
         // Statements that were cut off would keep their pool open for as long as they run.

@@ -45,7 +45,7 @@ use tidemark_shared::{
     tidemark::Tidemark,
 };
 
-use crate::clock::now_ms;
+use crate::{clock::now_ms, metrics};
 
 /// What an entry costs beside its bytes, about: the key's own place, and the cache's account of it.
 const ENTRY_OVERHEAD: usize = 256;
@@ -211,6 +211,13 @@ impl Memory {
             upstream: None,
         };
         governs.proof = Some(Proof { tidemark, begun });
+    }
+
+    /// Has the metrics show what is kept.
+    pub(crate) fn show(&self) {
+        // What has been put in or forgotten is not counted at once.
+        self.entries.run_pending_tasks();
+        metrics::show_memory(self.entries.entry_count(), self.entries.weighted_size());
     }
 
     /// This process no longer leads, or changes may have gone unseen: nothing is proven, and nothing

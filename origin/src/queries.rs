@@ -1,7 +1,11 @@
 //! The one way of a query to PostgreSQL: shared with others that ask the same, through the gate, on a
 //! connection of the pool, ended when nobody waits for it any more.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tidemark_shared::{
@@ -289,9 +293,11 @@ impl Runner {
             let provenance = Provenance::of(self.catalog, &question.scopes);
             let (params, limit) = (&question.params, self.answer_bytes);
             let trace = TraceParent::here(question.trace);
-            answer::query(connection, provenance, statement, params, limit, trace)
-                .await
-                .map_err(QueryError::from)
+            let begun = Instant::now();
+            let answered =
+                answer::query(connection, provenance, statement, params, limit, trace).await;
+            metrics::count_sql(&query.name, begun.elapsed());
+            answered.map_err(QueryError::from)
         });
         let span = tracing::info_span!("sql", db.system.name = "postgresql", query = query.name);
         answering.instrument(span).await

@@ -58,7 +58,19 @@ pub enum Doubt {
 }
 
 impl Doubt {
-    /// Its stable name, for logs.
+    /// All reasons.
+    pub const ALL: [Self; 8] = [
+        Self::First,
+        Self::Redis,
+        Self::Database,
+        Self::Catalog,
+        Self::NoTidemark,
+        Self::OtherEpoch,
+        Self::Behind,
+        Self::Foreign,
+    ];
+
+    /// Its stable name, for logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::First => "first",

@@ -169,6 +169,11 @@ impl Keyspace {
         format!("{}hot:{era}", self.prefix)
     }
 
+    /// The name of the hash of what edges have counted: its fields are [`crate::figure`]s.
+    pub fn figures(&self) -> String {
+        format!("{}edge:figures", self.prefix)
+    }
+
     /// The pub/sub channel of the relay's events.
     pub fn events(&self) -> String {
         format!("{}events", self.prefix)
@@ -278,6 +283,7 @@ mod tests {
         for other in [
             &*keyspace.tidemark(),
             &hot,
+            &keyspace.figures(),
             &stamp,
             &lease,
             "other:{a}:b",

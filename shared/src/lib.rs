@@ -19,6 +19,7 @@
 //! - [`outcome`] and [`problem`] are what the client is told.
 //! - [`audit`] holds cached answers against the database's.
 //! - [`hot`] counts what is read most.
+//! - [`figure`] names what edges count and origins show.
 //! - [`breaker`] says when to stop asking a server that does not answer.
 //!
 //! Time is always a parameter, in milliseconds since the Unix epoch; randomness likewise.
@@ -34,6 +35,7 @@ pub mod entry;
 pub mod epoch;
 pub mod etag;
 pub mod event;
+pub mod figure;
 pub mod fill;
 pub mod flight;
 pub mod freshness;

@@ -5,6 +5,8 @@
 //! - [`stack`]: everything for one test, with its own database, Redis and ports;
 //! - [`demo`]: everything for `make demo`, with data that stays.
 //!
+//! [`prometheus`] watches a stack, as users would have it watched.
+//!
 //! [`site`] is what benchmarks measure: a running demo, or one of their own.
 //! [`consistency`] puts a load on them and judges every answer, in fair weather and in foul. [`traffic`]
 //! only counts what becomes of it, and [`activity`] what it costs PostgreSQL.
@@ -35,6 +37,7 @@ pub mod origin;
 pub mod port;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod redis;
 pub mod resident;
 pub mod server;

@@ -137,6 +137,26 @@ impl Redis {
         self.config.url()
     }
 
+    /// Turns on one of the users that `ops/redis.conf` defines, and gives the URL with their password.
+    ///
+    /// # Errors
+    /// The server is not there, or the file defines no such user.
+    pub async fn url_of_user(&self, user: &str) -> anyhow::Result<String> {
+        const PASSWORD: &str = "user-secret-77ab";
+        let mut connection = self.connect().await?;
+        let known: Vec<String> = redis::cmd("ACL")
+            .arg("USERS")
+            .query_async(&mut connection)
+            .await?;
+        anyhow::ensure!(known.iter().any(|it| it == user), "no user {user}");
+        let () = redis::cmd("ACL")
+            .arg(&["SETUSER", user, "on", &format!(">{PASSWORD}")])
+            .query_async(&mut connection)
+            .await?;
+        let port = self.config.port;
+        Ok(format!("redis://{user}:{PASSWORD}@127.0.0.1:{port}"))
+    }
+
     /// How it was started.
     pub fn config(&self) -> &RedisConfig {
         &self.config
@@ -278,8 +298,8 @@ pub struct Monitor {
 
 impl Monitor {
     /// The commands since the last call that came from clients who were not connected when the
-    /// monitor began: each as Redis shows it, e.g. `"MGET" "tm:tidemark"`. Without what edges tell about
-    /// their reads about a second later, which no request waits for.
+    /// monitor began: each as Redis shows it, e.g. `"MGET" "tm:tidemark"`. Without what edges count and tell
+    /// about a second later, which no request waits for.
     ///
     /// # Errors
     /// The server is gone.
@@ -357,6 +377,8 @@ struct Line {
 
 impl Line {
     fn is_tally(&self) -> bool {
-        self.command.starts_with("\"EVAL\"") && self.command.contains("\"tm:hot:")
+        let counts = |name| self.command.contains(name);
+        self.command.starts_with("\"EVAL\"")
+            && (counts("\"tm:hot:") || counts("\"tm:edge:figures\""))
     }
 }

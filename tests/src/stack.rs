@@ -65,6 +65,7 @@ pub struct Setup {
     edge: Vec<(&'static str, String)>,
     log_statements: bool,
     own_server: bool,
+    own_redis_users: bool,
 }
 
 /// A catalog that a test brings itself.
@@ -129,6 +130,13 @@ impl Setup {
         self
     }
 
+    /// With edge and origin as the users that `ops/redis.conf` has for them.
+    #[must_use]
+    pub fn own_redis_users(mut self) -> Self {
+        self.own_redis_users = true;
+        self
+    }
+
     /// Starts everything, and waits until the relay leads.
     ///
     /// # Panics
@@ -166,11 +174,19 @@ impl Setup {
         let mut redis = RedisConfig::new(&path.join("redis"));
         redis.password = Some(REDIS_PASSWORD.to_owned());
         let redis = Redis::start(redis).await?;
+        let (origin_redis, edge_redis) = if self.own_redis_users {
+            (
+                redis.url_of_user("tidemark-origin").await?,
+                redis.url_of_user("tidemark-edge").await?,
+            )
+        } else {
+            (redis.url(), redis.url())
+        };
 
         let origin_config = OriginConfig {
             catalog,
             database_url: database.url(),
-            redis_url: redis.url(),
+            redis_url: origin_redis,
             listen: local(port::free()),
             log: path.join("origin.log"),
             lease: None,
@@ -188,7 +204,7 @@ impl Setup {
         }
 
         let mut variables = vec![
-            ("redis_url", redis.url()),
+            ("redis_url", edge_redis),
             ("origin_url", origin.url().to_owned()),
         ];
         variables.extend(self.edge);
@@ -445,9 +461,10 @@ impl Stack {
         .await
     }
 
-    /// The keys in Redis, in order.
+    /// The keys in Redis, in order; without that of what edges count, which comes when it comes.
     pub async fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.redis(&["KEYS", "*"]).await;
+        keys.retain(|key| key != "tm:edge:figures");
         keys.sort();
         keys
     }

@@ -31,7 +31,11 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::{
     memory::Memory,
-    metrics::{self, Exposition},
+    metrics::{
+        Stopwatch,
+        exposition::{self, Exposition},
+        region::Regions,
+    },
     queries::Queries,
     repository::Repository,
     shutdown::Shutdown,
@@ -62,6 +66,8 @@ pub(crate) struct Service {
     pub(crate) request_timeout: Duration,
     /// Renders `/metrics`.
     pub(crate) metrics: Exposition,
+    /// Who else is asked for that.
+    pub(crate) regions: Regions,
 }
 
 pub(crate) fn router(service: Arc<Service>, readiness: Readiness) -> Router {
@@ -100,8 +106,11 @@ async fn farewell(State(shutdown): State<Shutdown>, mut response: Response) -> R
 
 /// `/metrics`: for Prometheus.
 async fn metrics(State(service): State<Arc<Service>>) -> Response {
-    let content_type = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
-    (content_type, service.metrics.render()).into_response()
+    service.memory.show();
+    let mut page = service.metrics.page();
+    service.regions.show(&mut page).await;
+    let content_type = [(header::CONTENT_TYPE, exposition::CONTENT_TYPE)];
+    (content_type, page.into_text()).into_response()
 }
 
 /// The catalog has the routes, the same ones for edge and origin; axum only brings the request.
@@ -125,6 +134,7 @@ async fn serve(service: &Service, request: Request) -> Result<Response, Failure>
     trace::name_span(format!("{} {name}", request.method()));
     match route.endpoint {
         Endpoint::Query(query) => {
+            let _stopwatch = Stopwatch::of_query(&query.name);
             read::answer(
                 service,
                 query,
@@ -135,6 +145,7 @@ async fn serve(service: &Service, request: Request) -> Result<Response, Failure>
             .await
         }
         Endpoint::Command(command) => {
+            let _stopwatch = Stopwatch::of_command(&command.name);
             write::answer(
                 service,
                 command,

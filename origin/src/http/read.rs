@@ -23,7 +23,7 @@ use super::{
     failure::Failure,
     respond::{json, problem_response, set},
 };
-use crate::{answer, clock::now_ms, memory::Remembered, trace::TraceParent};
+use crate::{answer, clock::now_ms, memory::Remembered, metrics, trace::TraceParent};
 
 pub(super) async fn answer(
     service: &Service,
@@ -46,6 +46,7 @@ pub(super) async fn answer(
     let anew =
         headers.contains_key(tidemark_header::WITNESS) || tidemark_header::demands_anew(headers);
     if !anew && let Some(remembered) = service.memory.recall(&demand) {
+        metrics::count_memory_hit(&query.name);
         return Ok(recalled(remembered, &demand, headers));
     }
 

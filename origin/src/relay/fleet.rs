@@ -28,7 +28,7 @@ use super::{
     back_off::BackOff,
     region::{Found, Region, RegionError, Target, within},
 };
-use crate::{refresh::Heat, tide::TideGauge};
+use crate::{metrics, refresh::Heat, tide::TideGauge};
 
 /// How long a region may take to apply an event before the others go on without it.
 const DEADLINE: Duration = Duration::from_millis(200);
@@ -152,6 +152,7 @@ impl Fleet {
         let region = slot.target.to_string();
         match doubt {
             Some(doubt) => {
+                metrics::count_epoch(&region, doubt);
                 tracing::info!(region, %epoch, doubt = doubt.name(), "a new epoch begins");
             }
             None => tracing::info!(region, %epoch, "the epoch goes on"),

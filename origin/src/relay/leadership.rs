@@ -19,7 +19,7 @@ use super::{
     outbox::{self, Drained, Horizon},
     region::{Target, new_epoch},
 };
-use crate::{capture::CaptureError, memory::Memory, refresh::Heat, tide::TideGauge};
+use crate::{capture::CaptureError, memory::Memory, metrics, refresh::Heat, tide::TideGauge};
 
 /// The advisory lock of the leading relay: "tidemark" in ASCII.
 pub(crate) const LEADER_LOCK: i64 = i64::from_be_bytes(*b"tidemark");
@@ -98,6 +98,9 @@ pub(super) struct Leadership<'a> {
     remembered: Horizon,
     memory: Arc<Memory>,
     verified: Instant,
+    /// When the drain began after which nothing was left: what is visible only since then was
+    /// committed since then. `None` before there was one.
+    level: Option<Instant>,
 }
 
 impl<'a> Leadership<'a> {
@@ -131,6 +134,7 @@ impl<'a> Leadership<'a> {
             remembered,
             memory,
             verified: Instant::now(),
+            level: None,
         })
     }
 
@@ -155,6 +159,7 @@ impl<'a> Leadership<'a> {
             in_time(self.admit(back)).await?;
         }
         let is_stranded = self.fleet.is_lost();
+        let begun = Instant::now();
         let drained = self.drain(is_stranded).await?;
         if is_stranded {
             return Ok(Cycle::Stranded);
@@ -177,6 +182,7 @@ impl<'a> Leadership<'a> {
             if self.fleet.is_lost() {
                 return Ok(Cycle::Stranded);
             }
+            metrics::count_invalidations(scopes);
             if !scopes.is_empty() {
                 prev = change.id;
             }
@@ -186,6 +192,9 @@ impl<'a> Leadership<'a> {
             }
         }
         if !drained.rows.is_empty() {
+            if let Some(level) = self.level {
+                metrics::count_applied(level);
+            }
             let settled = outbox::settle(&mut self.database, &drained.rows, prev);
             in_time(settled).await?;
             tracing::debug!(event = %prev, scopes = drained.scopes.len(), "changes applied");
@@ -193,6 +202,7 @@ impl<'a> Leadership<'a> {
         }
         self.horizon = drained.next;
         Ok(if drained.whole {
+            self.level = Some(begun);
             Cycle::Whole
         } else {
             Cycle::Part

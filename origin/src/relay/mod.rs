@@ -39,6 +39,7 @@ use crate::{
     capture::{CaptureError, Installation},
     database::Database,
     memory::Memory,
+    metrics::Level,
     refresh::Heat,
     tide::TideGauge,
 };
@@ -84,6 +85,16 @@ pub struct Targets {
     pub others: Vec<redis::Client>,
 }
 
+impl Targets {
+    /// All of them, that of the own region first.
+    pub(crate) fn targets(&self, keyspace: &Keyspace) -> Vec<Arc<Target>> {
+        std::iter::once(&self.home)
+            .chain(&self.others)
+            .map(|client| Arc::new(Target::new(client.clone(), keyspace.clone())))
+            .collect()
+    }
+}
+
 /// The task that leads, or waits to lead.
 #[derive(Debug)]
 pub struct Relay {
@@ -124,11 +135,7 @@ impl Relay {
         memory: Arc<Memory>,
         heat: Arc<Heat>,
     ) -> Self {
-        let Targets { home, others } = &config.redis;
-        let targets = std::iter::once(home)
-            .chain(others)
-            .map(|client| Arc::new(Target::new(client.clone(), config.keyspace.clone())))
-            .collect();
+        let targets = config.redis.targets(&config.keyspace);
         Self {
             config,
             targets,
@@ -184,12 +191,13 @@ impl Relay {
         let (gauge, heat, memory) = (self.gauge.clone(), self.heat.clone(), self.memory.clone());
         let begun = Leadership::begin(&self.config, &self.targets, gauge, heat, memory, database);
         let mut leadership = in_time(begun).await?;
-        let mut leads = false;
+        let mut leads = None;
         loop {
             let pause = match leadership.cycle().await? {
                 Cycle::Part => continue,
                 Cycle::Whole => {
-                    if !std::mem::replace(&mut leads, true) {
+                    if leads.is_none() {
+                        leads = Some(Level::leading());
                         tracing::info!(term = leadership.term(), "relay leads");
                         *complaint = None;
                     }

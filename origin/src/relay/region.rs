@@ -28,6 +28,11 @@ impl Target {
         Self { client, keyspace }
     }
 
+    /// The way to it.
+    pub(crate) const fn client(&self) -> &redis::Client {
+        &self.client
+    }
+
     /// Connects, looks at what is there, and hands over the script: no event has to wait for that.
     pub(crate) async fn connect(&self) -> Result<Found, RegionError> {
         let mut redis = self.client.get_multiplexed_async_connection().await?;
