@@ -170,6 +170,14 @@ impl Figures {
         ratio(self.answered(), self.requests())
     }
 
+    /// Those that had ended by a moment.
+    #[must_use]
+    pub fn ended_by(&self, moment: Duration) -> Self {
+        let samples = self.0.iter();
+        let in_time = samples.filter(|it| it.at + it.took <= moment);
+        Self(in_time.cloned().collect())
+    }
+
     /// Those that asked for one of the most wanted paths.
     #[must_use]
     pub fn hottest(&self, paths: usize) -> Self {

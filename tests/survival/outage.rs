@@ -68,6 +68,7 @@ impl Outage {
         let absent = go(&mut stack).await;
         time::sleep(GONE).await;
         meanwhile(&stack).await;
+        let returning = traffic.now();
         come_back(&mut stack, absent).await;
         let back = traffic.now();
         let is_as_before = |figures: &Figures| {
@@ -84,7 +85,8 @@ impl Outage {
             hot: meanwhile.hottest(HOT),
             // The tidemark was written a moment before, and is looked at a moment after the client asks.
             proven: traffic.between(gone, run_out - WINDOW),
-            unproven: traffic.between(run_out, back),
+            // Who has waited for its return may be served after it.
+            unproven: traffic.between(run_out, returning).ended_by(returning),
             all: traffic.between(Duration::ZERO, traffic.now()),
             before,
             meanwhile,

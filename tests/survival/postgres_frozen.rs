@@ -55,6 +55,7 @@ async fn i2_i5_postgresql_is_frozen_for_ten_seconds() {
         "within {PROMISE:?}: {}",
         outage.proven
     );
+    assert!(outage.unproven.requests() > 0);
     assert_eq!(outage.unproven.hit_ratio(), 0.0, "{}", outage.unproven);
     assert!(outage.all.slowest() < BOUND, "{}", outage.meanwhile);
     // Nothing has changed meanwhile, so hardly anything has to be asked for again.
