@@ -46,7 +46,7 @@ clean-demo: ## Remove the demo's data.
 	rm -rf $(DEMO_DIR)
 
 # End-to-end tests mostly wait, so there are more of them at a time than a small machine has cores.
-test: build ## Run all tests; the last summary is that of the end-to-end tests.
+test: build ## Run all tests; the last summary is that of the survival tests.
 	@ops/prometheus/check
 	@# The edge by itself: beside it, everything else would be built a second time, with its features.
 	cargo test --package tidemark-edge --tests
