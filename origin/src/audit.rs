@@ -9,13 +9,12 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use redis::aio::ConnectionManager;
 use tidemark_shared::{
     audit::{Difference, Explanation, Finding, explain},
     entry::Entry,
     fill::Answer,
-    freshness::{Observation, Verdict, decide},
+    freshness::{Verdict, decide},
     key::Keyspace,
     route::Router,
     scope::Scope,
@@ -24,7 +23,7 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::{
     clock,
-    entries::Walk,
+    entries::{Walk, get_all, look_up},
     http::Service,
     metrics,
     queries::{Outcome, Queries, QueryError},
@@ -171,8 +170,8 @@ impl Auditor<'_> {
 
     /// The question that the entry of this name answers.
     async fn find(&self, name: &str) -> Result<Question<'_>, Stop> {
-        let bytes = self.get(vec![name.to_owned()]).await?.into_iter().next();
-        let bytes = bytes.flatten().ok_or(Skip::NotAnEntry)?;
+        let bytes = get_all(&self.redis, &[name.to_owned()]).await?;
+        let bytes = bytes.into_iter().next().flatten().ok_or(Skip::NotAnEntry)?;
         let target = Entry::target_of(&bytes).map_err(|_| Skip::NotAnEntry)?;
         let target = std::str::from_utf8(&target).map_err(|_| Skip::NotAnEntry)?;
         if target.is_empty() {
@@ -192,7 +191,7 @@ impl Auditor<'_> {
     }
 
     async fn judge(&self, question: &Question<'_>) -> Result<Finding, Stop> {
-        let (bytes, observed) = self.observe(question).await?;
+        let (bytes, observed) = look_up(&self.redis, self.keyspace, question).await?;
         let catalog = observed.tidemark.map(|tidemark| tidemark.catalog);
         if catalog.is_some_and(|catalog| catalog != self.repository.digest) {
             return Err(Skip::OtherCatalog.into());
@@ -229,8 +228,7 @@ impl Auditor<'_> {
 
     /// The database's answer.
     async fn ask(&self, question: &Question<'_>) -> Outcome {
-        let Question { query, params, .. } = question;
-        self.queries.run(query, params).await
+        self.queries.run(question).await
     }
 
     /// Looks again until the tidemark covers the re-run, or something else explains the difference.
@@ -241,33 +239,13 @@ impl Auditor<'_> {
     ) -> redis::RedisResult<Explanation> {
         let deadline = Instant::now() + COVER_WAIT;
         loop {
-            let (bytes, observed) = self.observe(question).await?;
+            let (bytes, observed) = look_up(&self.redis, self.keyspace, question).await?;
             let explanation = explain(difference, bytes.as_ref(), &observed);
             if explanation != Explanation::Pending || Instant::now() >= deadline {
                 return Ok(explanation);
             }
             time::sleep(COVER_POLL).await;
         }
-    }
-
-    /// The entry and what governs it, all at the same moment.
-    async fn observe(
-        &self,
-        question: &Question<'_>,
-    ) -> redis::RedisResult<(Option<Bytes>, Observation)> {
-        let names = question.demand().names(self.keyspace);
-        Ok(Observation::of_reply(self.get(names).await?))
-    }
-
-    async fn get(&self, names: Vec<String>) -> redis::RedisResult<Vec<Option<Bytes>>> {
-        let values: Vec<Option<Vec<u8>>> = redis::cmd("MGET")
-            .arg(names)
-            .query_async(&mut self.redis.clone())
-            .await?;
-        Ok(values
-            .into_iter()
-            .map(|value| value.map(Bytes::from))
-            .collect())
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tidemark_shared::{
     fill::Sealed,
@@ -17,6 +16,7 @@ use tidemark_shared::{
 
 use crate::{
     clock,
+    entries::{get_all, look_up},
     queries::{Queries, QueryError},
     question::Question,
 };
@@ -86,9 +86,8 @@ impl Filler<'_> {
     /// # Errors
     /// Redis does not answer.
     pub async fn is_fresh(&self, question: &Question<'_>) -> redis::RedisResult<bool> {
+        let (entry, observed) = look_up(&self.redis, self.keyspace, question).await?;
         let demand = question.demand();
-        let values = self.get(demand.names(self.keyspace)).await?;
-        let (entry, observed) = Observation::of_reply(values);
         let verdict = decide(&demand, entry.as_ref(), &observed, clock::now_ms());
         Ok(matches!(verdict, Verdict::Fresh { .. }))
     }
@@ -111,7 +110,7 @@ impl Filler<'_> {
         }
         let permit = observed.permit(key, scopes).ok_or(FillError::Unstamped)?;
         let claim = observed.claim(&demand, clock::now_ms());
-        let answer = self.queries.ask(query, params, claim, None).await?;
+        let answer = self.queries.ask(question, claim, None).await?;
         let target = route::target(query, params);
         let now_ms = clock::now_ms();
         let sealed = permit.seal(&query.policy, target, &answer, now_ms, rand::random());
@@ -126,7 +125,7 @@ impl Filler<'_> {
     /// that holds something else is overwritten, once.
     async fn observe(&self, question: &Question<'_>) -> redis::RedisResult<Observation> {
         let names = question.demand().governing_names(self.keyspace);
-        let mut observed = Observation::of_governing(&self.get(names.clone()).await?);
+        let mut observed = Observation::of_governing(&get_all(&self.redis, &names).await?);
         for condition in [Some("NX"), None] {
             if observed.missing().next().is_none() {
                 break;
@@ -144,7 +143,7 @@ impl Filler<'_> {
                     .ignore();
             }
             let () = stamps.query_async(&mut self.redis.clone()).await?;
-            observed = Observation::of_governing(&self.get(names.clone()).await?);
+            observed = Observation::of_governing(&get_all(&self.redis, &names).await?);
         }
         Ok(observed)
     }
@@ -158,15 +157,6 @@ impl Filler<'_> {
             .arg(millis(life))
             .query_async(&mut self.redis.clone())
             .await
-    }
-
-    async fn get(&self, names: Vec<String>) -> redis::RedisResult<Vec<Option<Bytes>>> {
-        let values: Vec<Option<Vec<u8>>> = redis::cmd("MGET")
-            .arg(names)
-            .query_async(&mut self.redis.clone())
-            .await?;
-        let values = values.into_iter().map(|value| value.map(Bytes::from));
-        Ok(values.collect())
     }
 }
 

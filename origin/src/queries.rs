@@ -28,6 +28,7 @@ use crate::{
     gate::{Gate, GateLimits, Shed, Slot, TooHeavy},
     memory::Memory,
     metrics,
+    question::Question,
     repository::Repository,
     statement::Statement,
     trace::TraceParent,
@@ -129,9 +130,9 @@ struct Prepared {
     statement: Statement,
 }
 
-/// What is asked, once it makes sense.
+/// A question with its statement, on its own feet: a load may outlive who asked.
 #[derive(Clone)]
-struct Question {
+struct Load {
     prepared: Arc<Prepared>,
     params: Params,
     key: Key,
@@ -192,24 +193,23 @@ impl Queries {
     /// See [`QueryError`].
     pub(crate) async fn ask(
         &self,
-        query: &Query,
-        params: &Params,
+        question: &Question<'_>,
         claim: Claim,
         trace: Option<TraceParent>,
     ) -> Outcome {
-        let question = self.question(query, params, trace)?;
+        let query = question.query;
+        let load = self.load(question, trace)?;
         if !query.policy.is_cacheable() {
-            return self.runner.run(&question).await;
+            return self.runner.run(&load).await;
         }
-        let key = question.key.clone();
         let runner = self.runner.clone();
         // Whoever is the cause of a load has it in his trace, though it runs in a task of its own.
         let cause = Span::current();
-        let load = move || {
-            let (runner, question) = (runner.clone(), question.clone());
-            async move { runner.load(&question).await }.instrument(cause.clone())
+        let start = move || {
+            let (runner, load) = (runner.clone(), load.clone());
+            async move { runner.load(&load).await }.instrument(cause.clone())
         };
-        let aboard = self.flights.board(key, claim, load);
+        let aboard = self.flights.board(question.key.clone(), claim, start);
         if aboard.shared {
             metrics::count_coalesced(&query.name);
         }
@@ -220,9 +220,8 @@ impl Queries {
     ///
     /// # Errors
     /// See [`QueryError`].
-    pub async fn run(&self, query: &Query, params: &Params) -> Outcome {
-        let question = self.question(query, params, None)?;
-        self.runner.run(&question).await
+    pub async fn run(&self, question: &Question<'_>) -> Outcome {
+        self.runner.run(&self.load(question, None)?).await
     }
 
     /// A moment after everything that the caller has seen: see [`clock::moment_after`].
@@ -249,24 +248,23 @@ impl Queries {
         self.runner.pool.close().await;
     }
 
-    fn question(
+    fn load(
         &self,
-        query: &Query,
-        params: &Params,
+        question: &Question<'_>,
         trace: Option<TraceParent>,
-    ) -> Result<Question, QueryError> {
-        let prepared = self.runner.prepared.get(&query.name);
-        Ok(Question {
+    ) -> Result<Load, QueryError> {
+        let prepared = self.runner.prepared.get(&question.query.name);
+        Ok(Load {
             prepared: prepared.ok_or(QueryError::GivenUp)?.clone(),
-            params: params.clone(),
-            key: Key::of(query, params),
-            scopes: query.scopes(params),
+            params: question.params.clone(),
+            key: question.key.clone(),
+            scopes: question.scopes.clone(),
             trace,
         })
     }
 }
 
-impl Question {
+impl Load {
     /// What a cached answer would have to meet.
     fn demand(&self) -> Demand<'_> {
         Demand {
@@ -280,19 +278,19 @@ impl Question {
 
 impl Runner {
     /// Runs a load that others may share, and has it remembered.
-    async fn load(&self, question: &Question) -> Outcome {
-        let demand = question.demand();
-        self.memory.remembering(&demand, self.run(question)).await
+    async fn load(&self, load: &Load) -> Outcome {
+        let demand = load.demand();
+        self.memory.remembering(&demand, self.run(load)).await
     }
 
-    async fn run(&self, question: &Question) -> Outcome {
-        let Prepared { query, statement } = &*question.prepared;
+    async fn run(&self, load: &Load) -> Outcome {
+        let Prepared { query, statement } = &*load.prepared;
         let entering = self.gate.enter(query);
         let slot = entering.instrument(tracing::info_span!("gate")).await?;
         let answering = self.on_connection(slot, &query.name, async |connection| {
-            let provenance = Provenance::of(self.catalog, &question.scopes);
-            let (params, limit) = (&question.params, self.answer_bytes);
-            let trace = TraceParent::here(question.trace);
+            let provenance = Provenance::of(self.catalog, &load.scopes);
+            let (params, limit) = (&load.params, self.answer_bytes);
+            let trace = TraceParent::here(load.trace);
             let begun = Instant::now();
             let answered =
                 answer::query(connection, provenance, statement, params, limit, trace).await;

@@ -1,5 +1,4 @@
-//! A request for a query's answer that nobody sends: found again from what is cached, or made to fill
-//! the cache.
+//! What is asked: by a request, by what is cached (found again from its target), or to fill the cache.
 
 use axum::http::Method;
 use tidemark_shared::{

@@ -114,7 +114,7 @@ impl Keyspace {
 
     /// The name of an entry.
     pub fn entry(&self, key: &Key) -> String {
-        format!("{}{key}", self.prefix)
+        self.named(key.as_str())
     }
 
     /// The name of an entry whose key is known only as text.

@@ -1,5 +1,7 @@
 //! The tidemark: the relay's word that every commit up to a moment has been applied.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{digest::Digest, epoch::Epoch, event::EventId};
@@ -31,6 +33,13 @@ impl Tidemark {
     /// Reads a tidemark as Redis holds it; anything else proves nothing.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
+    }
+
+    /// How long before `now_ms` (since the Unix epoch) everything is reflected; nothing where that is not
+    /// before.
+    pub fn age(&self, now_ms: i64) -> Duration {
+        let age_ms = now_ms.saturating_sub(self.as_of).max(0);
+        Duration::from_millis(age_ms.unsigned_abs())
     }
 
     /// The JSON that Redis holds.

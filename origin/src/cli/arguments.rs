@@ -1,13 +1,19 @@
 //! Arguments that several commands take.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use sqlx::{Connection as _, PgConnection};
 use tidemark_shared::key::Keyspace;
 
-use crate::{database::Database, relay::Targets};
+use crate::{
+    database::Database,
+    memory::Memory,
+    queries::{Queries, QueryLimits},
+    relay::Targets,
+    repository::Repository,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct CatalogArgs {
@@ -106,6 +112,42 @@ pub(super) struct AnswerBytesArgs {
 impl AnswerBytesArgs {
     pub(super) fn get(&self) -> u32 {
         self.max_answer_bytes
+    }
+}
+
+/// For commands that run queries by themselves, beside the origins.
+#[derive(Debug, Args)]
+pub(super) struct StatementArgs {
+    /// How long one statement may take, in ms.
+    #[arg(long, env = "TIDEMARK_STATEMENT_TIMEOUT_MS", value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    statement_timeout_ms: u64,
+    #[command(flatten)]
+    max_answer_bytes: AnswerBytesArgs,
+}
+
+impl StatementArgs {
+    /// The catalog's queries, on connections of this command's own, so many at a time whatever they weigh.
+    pub(super) async fn queries(
+        &self,
+        database: &DatabaseArgs,
+        repository: &Repository,
+        concurrency: u32,
+    ) -> anyhow::Result<Queries> {
+        // A pool connects when it is first needed; that nobody is there is to be said before.
+        database.connect().await?.close().await?;
+        let statement_timeout = Duration::from_millis(self.statement_timeout_ms);
+        let capacities = repository.catalog.queries.values().map(|it| it.capacity);
+        let heaviest = capacities.map(|it| it.weight).max().unwrap_or(1);
+        let limits = QueryLimits {
+            connections: concurrency.max(heaviest),
+            queue: concurrency,
+            // For all those before it.
+            wait: statement_timeout.saturating_mul(concurrency),
+            statement_timeout,
+            answer_bytes: self.max_answer_bytes.get(),
+        };
+        let off = Arc::new(Memory::off(repository.digest));
+        Ok(Queries::new(repository, &database.parse()?, &limits, off)?)
     }
 }
 

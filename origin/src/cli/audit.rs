@@ -2,25 +2,21 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use sqlx::Connection as _;
 use tidemark_shared::{audit::Finding, route::Router};
 use tokio::time::{self, MissedTickBehavior};
 
 use super::{
-    arguments::{AnswerBytesArgs, CatalogArgs, DatabaseArgs, RedisArgs},
+    arguments::{CatalogArgs, DatabaseArgs, RedisArgs, StatementArgs},
     output::{OutputArgs, print_json, print_line},
 };
 use crate::{
     audit::{Audited, Auditor, Rate, Skip},
     entries::Walk,
-    memory::Memory,
-    queries::{Queries, QueryLimits},
     repository::Repository,
 };
 
@@ -41,11 +37,8 @@ pub(super) struct AuditArgs {
     /// How many of them a second, at most.
     #[arg(long, value_name = "PER_SECOND", default_value = "20/s")]
     rate: Rate,
-    /// How long one statement may take, in ms.
-    #[arg(long, env = "TIDEMARK_STATEMENT_TIMEOUT_MS", value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    statement_timeout_ms: u64,
     #[command(flatten)]
-    max_answer_bytes: AnswerBytesArgs,
+    statements: StatementArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -55,20 +48,8 @@ pub(super) async fn audit(args: AuditArgs) -> anyhow::Result<()> {
         bail!("--rate 0 would never end; write a number of samples a second, such as 20");
     };
     let repository = Repository::load(&args.catalog.catalog)?;
-    // A pool connects when it is first needed; that nobody is there is to be said before.
-    args.database.connect().await?.close().await?;
-    let statement_timeout = Duration::from_millis(args.statement_timeout_ms);
-    // One sample at a time, whatever its query weighs.
-    let capacities = repository.catalog.queries.values().map(|it| it.capacity);
-    let limits = QueryLimits {
-        connections: capacities.map(|it| it.weight).max().unwrap_or(1),
-        queue: 0,
-        wait: statement_timeout,
-        statement_timeout,
-        answer_bytes: args.max_answer_bytes.get(),
-    };
-    let off = Arc::new(Memory::off(repository.digest));
-    let queries = Queries::new(&repository, &args.database.parse()?, &limits, off)?;
+    let queries = args.statements.queries(&args.database, &repository, 1);
+    let queries = queries.await?;
     let keyspace = args.redis.keyspace();
     let redis = args
         .redis

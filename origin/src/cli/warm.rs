@@ -4,25 +4,21 @@ use std::{
     convert::Infallible,
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
-use sqlx::Connection as _;
 use tidemark_shared::{catalog::Query, route::Router};
 use tokio::time;
 
 use super::{
-    arguments::{AnswerBytesArgs, CatalogArgs, DatabaseArgs, RedisArgs},
+    arguments::{CatalogArgs, DatabaseArgs, RedisArgs, StatementArgs},
     output::{OutputArgs, print_json, print_line},
 };
 use crate::{
     audit::Rate,
     fill::{self, Filler},
-    memory::Memory,
-    queries::{Queries, QueryLimits},
     repository::Repository,
     sample, shutdown,
     statement::Statement,
@@ -56,11 +52,8 @@ pub(super) struct WarmArgs {
     database: DatabaseArgs,
     #[command(flatten)]
     redis: RedisArgs,
-    /// How long one statement may take, in ms.
-    #[arg(long, env = "TIDEMARK_STATEMENT_TIMEOUT_MS", value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    statement_timeout_ms: u64,
     #[command(flatten)]
-    max_answer_bytes: AnswerBytesArgs,
+    statements: StatementArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -73,20 +66,6 @@ impl WarmArgs {
         });
         pause.transpose()
     }
-
-    fn limits(&self, repository: &Repository) -> QueryLimits {
-        let statement_timeout = Duration::from_millis(self.statement_timeout_ms);
-        let capacities = repository.catalog.queries.values().map(|it| it.capacity);
-        let heaviest = capacities.map(|it| it.weight).max().unwrap_or(1);
-        QueryLimits {
-            connections: self.concurrency.max(heaviest),
-            queue: self.concurrency,
-            // For all those before it.
-            wait: statement_timeout.saturating_mul(self.concurrency),
-            statement_timeout,
-            answer_bytes: self.max_answer_bytes.get(),
-        }
-    }
 }
 
 pub(super) async fn warm(args: WarmArgs) -> anyhow::Result<()> {
@@ -95,8 +74,10 @@ pub(super) async fn warm(args: WarmArgs) -> anyhow::Result<()> {
     let repository = Repository::load(&args.catalog.catalog)?;
     let routes = Router::for_edge(&repository.catalog);
     let wanted = Wanted::of(&args, &repository, &routes)?;
-    // A pool connects when it is first needed; that nobody is there is to be said before.
-    args.database.connect().await?.close().await?;
+    let queries = args
+        .statements
+        .queries(&args.database, &repository, args.concurrency);
+    let queries = queries.await?;
     let keyspace = args.redis.keyspace();
     let mut redis = args
         .redis
@@ -105,9 +86,6 @@ pub(super) async fn warm(args: WarmArgs) -> anyhow::Result<()> {
         .get_connection_manager_with_config(fill::redis_config())
         .await
         .context("cannot connect to Redis; is --redis right?")?;
-    let off = Arc::new(Memory::off(repository.digest));
-    let limits = args.limits(&repository);
-    let queries = Queries::new(&repository, &args.database.parse()?, &limits, off)?;
     let filler = Filler {
         queries: &queries,
         redis: redis.clone(),

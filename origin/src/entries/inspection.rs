@@ -1,18 +1,19 @@
 //! What one entry is, and what an edge would do with it now.
 
 use bytes::Bytes;
-use redis::aio::ConnectionManager;
+use redis::{AsyncCommands as _, aio::ConnectionManager};
 use serde::Serialize;
 use tidemark_shared::{
     catalog::Catalog,
     entry::{Entry, EntryError},
-    freshness::{Observation, Verdict, decide},
+    freshness::{Verdict, decide},
     key::Keyspace,
     outcome::Outcome,
     route::Router,
     scope::Scope,
 };
 
+use super::look_up;
 use crate::{clock::now_ms, question::Question};
 
 /// An entry, decoded, beside what governs it.
@@ -110,10 +111,7 @@ impl Inspector<'_> {
     /// # Errors
     /// See [`InspectError`].
     pub async fn of_name(&mut self, name: &str) -> Result<Inspection, InspectError> {
-        let bytes: Option<Vec<u8>> = redis::cmd("GET")
-            .arg(name)
-            .query_async(&mut self.redis)
-            .await?;
+        let bytes: Option<Vec<u8>> = self.redis.get(name).await?;
         let bytes = bytes.ok_or_else(|| InspectError::Absent(name.to_owned()))?;
         let target =
             Entry::target_of(&bytes.into()).map_err(|source| not_an_entry(name, source))?;
@@ -133,15 +131,11 @@ impl Inspector<'_> {
     async fn inspect(&mut self, question: &Question<'_>) -> Result<Inspection, InspectError> {
         let name = self.keyspace.entry(&question.key);
         let demand = question.demand();
-        let (values, expires_in_ms): (Vec<Option<Vec<u8>>>, i64) = redis::pipe()
-            .cmd("MGET")
-            .arg(demand.names(self.keyspace))
-            .cmd("PTTL")
-            .arg(&name)
-            .query_async(&mut self.redis)
-            .await?;
-        let values = values.into_iter().map(|value| value.map(Bytes::from));
-        let (bytes, observed) = Observation::of_reply(values.collect());
+        let mut redis = self.redis.clone();
+        let ((bytes, observed), expires_in_ms): (_, i64) = tokio::try_join!(
+            look_up(&self.redis, self.keyspace, question),
+            redis.pttl(&name),
+        )?;
         let bytes = bytes.ok_or_else(|| InspectError::Absent(name.clone()))?;
         let entry =
             Entry::decode(&bytes, &question.key).map_err(|source| not_an_entry(&name, source))?;

@@ -4,7 +4,9 @@
 //! its [question](crate::question) again.
 
 mod inspection;
+mod look;
 mod walk;
 
 pub use inspection::{InspectError, Inspection, Inspector};
+pub(crate) use look::{get_all, look_up};
 pub use walk::Walk;

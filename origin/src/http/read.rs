@@ -11,7 +11,6 @@ use tidemark_shared::{
     flight::{Claim, Observed},
     freshness::Demand,
     header as tidemark_header,
-    key::Key,
     outcome::ORIGIN_HIT,
     param::Params,
     problem::{Kind, Problem},
@@ -23,7 +22,9 @@ use super::{
     failure::Failure,
     respond::{json, problem_response, set},
 };
-use crate::{answer, clock::now_ms, memory::Remembered, metrics, trace::TraceParent};
+use crate::{
+    answer, clock::now_ms, memory::Remembered, metrics, question::Question, trace::TraceParent,
+};
 
 pub(super) async fn answer(
     service: &Service,
@@ -35,12 +36,10 @@ pub(super) async fn answer(
     let params = Params::from_target(&query.params, path_args, query_string)?;
     let at_least_ms = tidemark_header::at_least(headers)
         .map_err(|error| Problem::new(Kind::MalformedRequest, error.to_string()))?;
-    let (key, scopes) = (Key::of(query, &params), query.scopes(&params));
+    let question = Question::new(query, params);
     let demand = Demand {
-        key: &key,
-        scopes: &scopes,
-        policy: query.policy,
         at_least_ms,
+        ..question.demand()
     };
     // Whoever sends a witness will store the answer under what it has observed by now.
     let anew =
@@ -51,7 +50,7 @@ pub(super) async fn answer(
     }
 
     let (claim, trace) = (claim(headers), TraceParent::of_request(headers));
-    let asked = service.queries.ask(query, &params, claim, trace).await;
+    let asked = service.queries.ask(&question, claim, trace).await;
     let answer = asked.map_err(|error| Failure::of_query(query, error))?;
     let catalog = answer.provenance.catalog.to_string();
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use redis::{
-    AsyncCommands as _,
+    AsyncCommands as _, InfoDict,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tidemark_shared::{
@@ -69,7 +69,7 @@ struct Region {
 
 /// What one region told.
 struct Told {
-    info: String,
+    info: InfoDict,
     tidemark: Option<Tidemark>,
     figures: Option<Figures>,
 }
@@ -124,9 +124,8 @@ impl Regions {
         for (region, told) in &told {
             let tidemark = told.as_ref().and_then(|told| told.tidemark);
             if let Some(tidemark) = tidemark {
-                let age_ms = now_ms.saturating_sub(tidemark.as_of).max(0);
-                let age = Duration::from_millis(age_ms.unsigned_abs());
-                page.sample(&AGE_SECONDS, &[&region.name], age.as_secs_f64());
+                let age = tidemark.age(now_ms).as_secs_f64();
+                page.sample(&AGE_SECONDS, &[&region.name], age);
             }
         }
         for (metric, field) in &FIGURES {
@@ -193,7 +192,7 @@ impl Region {
         let question = redis::cmd("INFO");
         let answers = async {
             tokio::join!(
-                question.query_async::<String>(for_info),
+                question.query_async::<InfoDict>(for_info),
                 for_tidemark.get::<_, Option<Vec<u8>>>(&self.tidemark),
                 for_figures.hgetall::<_, HashMap<String, u64>>(&self.figures),
             )
@@ -212,11 +211,8 @@ impl Region {
 }
 
 /// A figure of `INFO`, if it tells it and it is one.
-fn figure(info: &str, field: &str) -> Option<f64> {
-    let value = info
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
-    value.trim().parse().ok().filter(|it: &f64| it.is_finite())
+fn figure(info: &InfoDict, field: &str) -> Option<f64> {
+    info.get(field).filter(|it: &f64| it.is_finite())
 }
 
 #[cfg(test)]
@@ -225,6 +221,7 @@ mod tests {
 
     #[test]
     fn figures_are_found_by_their_whole_name() {
+        let figure = |info: &str, field| figure(&InfoDict::new(info), field);
         let info =
             "# Memory\r\nused_memory_peak:9\r\nused_memory:7\r\nmem_fragmentation_ratio:1.25\r\n";
         assert_eq!(figure(info, "used_memory"), Some(7.0));

@@ -8,7 +8,7 @@
 
 use std::{fmt, sync::LazyLock, time::Duration};
 
-use redis::{AsyncCommands as _, Script, aio::MultiplexedConnection};
+use redis::{AsyncCommands as _, InfoDict, Script, aio::MultiplexedConnection};
 use tidemark_shared::{
     epoch::Epoch, event::Event, key::Keyspace, stamp::Stamp, tidemark::Tidemark,
 };
@@ -36,7 +36,7 @@ impl Target {
     /// Connects, looks at what is there, and hands over the script: no event has to wait for that.
     pub(crate) async fn connect(&self) -> Result<Found, RegionError> {
         let mut redis = self.client.get_multiplexed_async_connection().await?;
-        let (info, _): (String, String) = redis::pipe()
+        let (info, _): (InfoDict, String) = redis::pipe()
             .cmd("INFO")
             .cmd("SCRIPT")
             .arg("LOAD")
@@ -201,13 +201,8 @@ impl Region {
 }
 
 /// Which life of which server says this of itself.
-fn identity(info: &str) -> Result<String, RegionError> {
-    let field = |name: &'static str| {
-        info.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(str::trim)
-            .ok_or(RegionError::Anonymous(name))
-    };
+fn identity(info: &InfoDict) -> Result<String, RegionError> {
+    let field = |name| info.get::<String>(name).ok_or(RegionError::Anonymous(name));
     Ok(format!("{} {}", field("run_id")?, field("master_replid")?))
 }
 

@@ -1,8 +1,8 @@
 //! Redis: its tidemark, its memory, and whether it can make room.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use redis::{AsyncConnectionConfig, Client, RedisResult};
+use redis::{AsyncConnectionConfig, Client, InfoDict, RedisResult};
 use tidemark_shared::tidemark::Tidemark;
 
 use super::{Expectation, Observation, Part};
@@ -40,8 +40,7 @@ async fn look(client: &Client, expected: Expectation<'_>) -> RedisResult<Vec<Obs
     let mut redis = client
         .get_multiplexed_async_connection_with_config(&config)
         .await?;
-    let info: String = redis::cmd("INFO").query_async(&mut redis).await?;
-    let info = Info::parse(&info);
+    let info: InfoDict = redis::cmd("INFO").query_async(&mut redis).await?;
     let tidemark: Option<Vec<u8>> = redis::cmd("GET")
         .arg(expected.keyspace.tidemark())
         .query_async(&mut redis)
@@ -56,38 +55,26 @@ async fn look(client: &Client, expected: Expectation<'_>) -> RedisResult<Vec<Obs
     ])
 }
 
-/// What `INFO` says, by field.
-struct Info(HashMap<String, String>);
-
-impl Info {
-    fn parse(text: &str) -> Self {
-        let lines = text.lines().filter_map(|line| line.split_once(':'));
-        Self(
-            lines
-                .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-                .collect(),
-        )
-    }
-
-    fn text(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", String::as_str)
-    }
-
-    fn number(&self, name: &str) -> u64 {
-        self.text(name).parse().unwrap_or(0)
-    }
+/// A field of `INFO`; empty where it does not tell.
+fn word(info: &InfoDict, field: &str) -> String {
+    info.get(field).unwrap_or_default()
 }
 
-fn server(info: &Info) -> Observation {
-    let version = info.text("redis_version");
-    if info.text("loading") == "1" {
+/// A field of `INFO`; 0 where it does not tell.
+fn number(info: &InfoDict, field: &str) -> u64 {
+    info.get(field).unwrap_or_default()
+}
+
+fn server(info: &InfoDict) -> Observation {
+    let version = word(info, "redis_version");
+    if word(info, "loading") == "1" {
         return Observation::warning(
             "server",
             format!("{version}, loading its data"),
             "wait; the origin answers meanwhile",
         );
     }
-    match info.text("role") {
+    match word(info, "role").as_str() {
         "slave" => Observation::problem(
             "server",
             format!("{version}, a read-only replica"),
@@ -95,7 +82,7 @@ fn server(info: &Info) -> Observation {
         ),
         _ => Observation::ok(
             "server",
-            format!("{version}, {} clients", info.text("connected_clients")),
+            format!("{version}, {} clients", word(info, "connected_clients")),
         ),
     }
 }
@@ -118,7 +105,7 @@ fn tide(tidemark: Option<Tidemark>, expected: Expectation<'_>, now_ms: i64) -> O
              other",
         );
     }
-    let age = Duration::from_millis(now_ms.saturating_sub(tidemark.as_of).max(0).unsigned_abs());
+    let age = tidemark.age(now_ms);
     let text = format!(
         "{} ms old, event {}, epoch {}",
         age.as_millis(),
@@ -136,9 +123,9 @@ fn tide(tidemark: Option<Tidemark>, expected: Expectation<'_>, now_ms: i64) -> O
     }
 }
 
-fn memory(info: &Info) -> Observation {
+fn memory(info: &InfoDict) -> Observation {
     const SUBJECT: &str = "memory";
-    let (used, most) = (info.number("used_memory"), info.number("maxmemory"));
+    let (used, most) = (number(info, "used_memory"), number(info, "maxmemory"));
     if most == 0 {
         return Observation::warning(
             SUBJECT,
@@ -153,7 +140,7 @@ fn memory(info: &Info) -> Observation {
         mebibytes(most),
         100.0 * share
     );
-    let evicts = info.text("maxmemory_policy") != "noeviction";
+    let evicts = word(info, "maxmemory_policy") != "noeviction";
     if share > NEARLY_FULL && !evicts {
         let advice = "raise maxmemory, or let it evict: what is new is not cached once it is full";
         Observation::warning(SUBJECT, text, advice)
@@ -162,14 +149,14 @@ fn memory(info: &Info) -> Observation {
     }
 }
 
-fn eviction(info: &Info) -> Observation {
+fn eviction(info: &InfoDict) -> Observation {
     const SUBJECT: &str = "eviction";
-    let policy = info.text("maxmemory_policy");
+    let policy = word(info, "maxmemory_policy");
     let text = format!(
         "{policy}, {} keys evicted so far",
-        info.number("evicted_keys")
+        number(info, "evicted_keys")
     );
-    match policy {
+    match policy.as_str() {
         "noeviction" => Observation::warning(
             SUBJECT,
             text,
@@ -179,8 +166,11 @@ fn eviction(info: &Info) -> Observation {
     }
 }
 
-fn lookups(info: &Info) -> Observation {
-    let (hits, misses) = (info.number("keyspace_hits"), info.number("keyspace_misses"));
+fn lookups(info: &InfoDict) -> Observation {
+    let (hits, misses) = (
+        number(info, "keyspace_hits"),
+        number(info, "keyspace_misses"),
+    );
     let text = match hits + misses {
         0 => "none yet".to_owned(),
         all => format!("{:.1} % of {all} found", 100.0 * hits as f64 / all as f64),
@@ -197,8 +187,8 @@ mod tests {
     use super::*;
     use crate::status::Level;
 
-    fn info(text: &str) -> Info {
-        Info::parse(text)
+    fn info(text: &str) -> InfoDict {
+        InfoDict::new(text)
     }
 
     #[test]

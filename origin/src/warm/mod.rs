@@ -113,8 +113,7 @@ impl<'a> Warmer<'a> {
         if tidemark.catalog != catalog {
             return Err(FillError::OtherCatalog.into());
         }
-        let behind_ms = clock::now_ms().saturating_sub(tidemark.as_of).max(0);
-        let behind = Duration::from_millis(behind_ms.unsigned_abs());
+        let behind = tidemark.age(clock::now_ms());
         if behind > STANDS_STILL {
             return Err(WarmError::StandsStill { behind });
         }
