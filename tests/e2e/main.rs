@@ -39,6 +39,7 @@ mod origin_loss;
 mod outbox;
 mod partitions;
 mod prometheus;
+mod proxy;
 mod purge;
 mod reads;
 mod redis_loss;
