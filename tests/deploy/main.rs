@@ -11,6 +11,7 @@
 
 mod compose;
 mod differences;
+mod images;
 mod kubernetes;
 mod names;
 mod spinkube;
