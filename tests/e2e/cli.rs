@@ -62,7 +62,13 @@ fn every_command_explains_itself() {
         (
             "tidemark-origin",
             &["relay", "--help"],
-            &["--database-url", "--redis", "--poll-ms"],
+            &[
+                "--database-url",
+                "--redis",
+                "--poll-ms",
+                "--metrics-listen",
+                "TIDEMARK_METRICS_LISTEN",
+            ],
         ),
         (
             "tidemark-origin",
@@ -73,6 +79,7 @@ fn every_command_explains_itself() {
                 "--to",
                 "TIDEMARK_TO",
                 "--key-prefix",
+                "--metrics-listen",
             ],
         ),
         (

@@ -45,7 +45,7 @@ enum Command {
     /// Serve queries and commands over HTTP, and relay invalidations.
     Serve(serve::ServeArgs),
     /// Relay invalidations, and nothing else.
-    Relay(serve::RelayArgs),
+    Relay(serve::RelayAloneArgs),
     /// Apply a relay's events to a Redis that the relay can't reach: another region's.
     Manager(manager::ManagerArgs),
     /// Invalidate whatever depends on a table, a member or a family, in every region.
