@@ -13,7 +13,8 @@ use crate::{
     database::{Database, PoolLimits},
     fill,
     gate::TooHeavy,
-    http::{self, Clients, Readiness, Service},
+    http::{self, Access, Clients, Operators, Readiness, Service},
+    live::{self, Live},
     memory::Memory,
     metrics::{self, exposition::Exposition, region::Regions},
     queries::{Queries, QueryLimits},
@@ -60,6 +61,11 @@ pub struct OriginConfig {
     pub memory_bytes: u64,
     /// How often a cached answer is held against the database.
     pub audit_rate: Rate,
+    /// What it takes to use the console and the admin routes. Without one they are for this machine only,
+    /// and for nobody where others can connect.
+    pub admin_token: Option<String>,
+    /// The address of an edge that serves the shipped example, for the console to show.
+    pub console_demo: Option<String>,
 }
 
 /// Why the service can't start or go on.
@@ -100,10 +106,12 @@ pub struct Origin {
     service: Arc<Service>,
     probe: PgPool,
     relay: Relay,
+    operators: Operators,
     audit_rate: Rate,
     heat: Arc<Heat>,
     /// The most refreshes at a time; none where the catalog wants none.
     refreshes: u32,
+    home: redis::Client,
     redis: redis::aio::ConnectionManager,
     keyspace: Keyspace,
 }
@@ -183,6 +191,7 @@ impl Origin {
             request_timeout: config.request_timeout,
             metrics: exposition,
             regions: Regions::new(&targets, &config.keyspace, query_names)?,
+            live: Live::new(),
         };
         let listener =
             TcpListener::bind(config.listen)
@@ -200,6 +209,10 @@ impl Origin {
             service: Arc::new(service),
             probe: config.database.probe_pool(),
             relay,
+            operators: Operators {
+                access: Access::new(config.listen, config.admin_token.as_deref()),
+                demo: config.console_demo,
+            },
             audit_rate: config.audit_rate,
             heat,
             refreshes,
@@ -207,6 +220,7 @@ impl Origin {
                 .redis
                 .home
                 .get_connection_manager_lazy(fill::redis_config())?,
+            home: config.redis.home,
             keyspace: config.keyspace,
         })
     }
@@ -233,6 +247,12 @@ impl Origin {
                 pause,
             ))
         });
+        let live = tokio::spawn(live::run(
+            self.service.clone(),
+            self.home,
+            self.redis.clone(),
+            self.keyspace.clone(),
+        ));
         let refresh = (self.refreshes > 0).then(|| {
             tokio::spawn(refresh::run(
                 self.service.clone(),
@@ -249,7 +269,7 @@ impl Origin {
         };
         let server = http::serve_http(
             self.listener,
-            http::router(self.service.clone(), readiness),
+            http::router(self.service.clone(), readiness, &self.operators),
             self.clients,
             shutdown.requested(),
         );
@@ -262,7 +282,7 @@ impl Origin {
                 tracing::warn!(grace = ?GRACE, "requests that still run are cut off");
             }
         }
-        for task in [audit, refresh].into_iter().flatten() {
+        for task in [audit, refresh, Some(live)].into_iter().flatten() {
             task.abort();
         }
         metrics.abort();

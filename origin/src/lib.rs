@@ -37,6 +37,7 @@ pub mod fill;
 mod flight;
 pub mod gate;
 pub mod http;
+pub mod live;
 pub mod manager;
 pub mod memory;
 pub mod metrics;

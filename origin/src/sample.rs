@@ -8,7 +8,7 @@ use tidemark_shared::{
 
 use crate::clock;
 
-/// The requests that are read most, the hottest first, at most so many.
+/// The requests that are read most with their scores, the hottest first, at most so many.
 ///
 /// # Errors
 /// Redis does not answer.
@@ -16,7 +16,7 @@ pub async fn hottest(
     redis: &mut ConnectionManager,
     keyspace: &Keyspace,
     most: usize,
-) -> redis::RedisResult<Vec<String>> {
+) -> redis::RedisResult<Vec<(String, f64)>> {
     if most == 0 {
         return Ok(Vec::new());
     }

@@ -65,7 +65,7 @@ pub fn hottest(
     current: Vec<(String, f64)>,
     previous: Vec<(String, f64)>,
     most: usize,
-) -> Vec<String> {
+) -> Vec<(String, f64)> {
     let fade = half_lives(-(ERA.as_millis() as f64)).exp2();
     let faded = previous
         .into_iter()
@@ -79,7 +79,7 @@ pub fn hottest(
         by_heat(*ones, *others).then(one.cmp(other))
     });
     ranking.truncate(most);
-    ranking.into_iter().map(|(target, _)| target).collect()
+    ranking
 }
 
 fn by_heat(one: f64, other: f64) -> Ordering {
@@ -126,11 +126,13 @@ mod tests {
         let late = weight(BEGAN_MS - 1, 8);
         let early = weight(BEGAN_MS - 10 * HOUR_MS, 8);
         let hottest = |most| {
-            hottest(
+            let hottest = hottest(
                 sample(&[("/new", 3.0), ("/both", 1.0)]),
                 sample(&[("/old", early), ("/both", late), ("/late", late)]),
                 most,
-            )
+            );
+            let targets = hottest.into_iter().map(|(target, _)| target);
+            targets.collect::<Vec<_>>()
         };
         assert_eq!(hottest(9), ["/both", "/late", "/new", "/old"]);
         assert_eq!(hottest(1), ["/both"]);

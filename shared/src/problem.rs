@@ -25,6 +25,10 @@ pub enum Kind {
     InvalidParameter,
     /// A command's body is no JSON object.
     InvalidBody,
+    /// It takes a token, and the request has another one, or none.
+    Unauthorized,
+    /// It is not for whoever sent the request.
+    Forbidden,
     /// No query or command has this path.
     UnknownPath,
     /// The query or command found no row.
@@ -57,10 +61,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::MalformedRequest,
         Self::InvalidParameter,
         Self::InvalidBody,
+        Self::Unauthorized,
+        Self::Forbidden,
         Self::UnknownPath,
         Self::NoRow,
         Self::MethodNotAllowed,
@@ -83,6 +89,8 @@ impl Kind {
             Self::MalformedRequest => "malformed-request",
             Self::InvalidParameter => "invalid-parameter",
             Self::InvalidBody => "invalid-body",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::UnknownPath => "unknown-path",
             Self::NoRow => "no-row",
             Self::MethodNotAllowed => "method-not-allowed",
@@ -106,6 +114,8 @@ impl Kind {
             Self::MalformedRequest | Self::InvalidParameter | Self::InvalidBody => {
                 StatusCode::BAD_REQUEST
             }
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::UnknownPath | Self::NoRow => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
@@ -149,6 +159,8 @@ impl Kind {
             Self::MalformedRequest => "The request can't be read",
             Self::InvalidParameter => "A parameter is wrong",
             Self::InvalidBody => "The body is no JSON object",
+            Self::Unauthorized => "It takes a token",
+            Self::Forbidden => "Not for you",
             Self::UnknownPath => "Unknown path",
             Self::NoRow => "No such thing",
             Self::MethodNotAllowed => "Method not allowed",

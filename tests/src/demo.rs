@@ -4,6 +4,7 @@ use std::{
     fmt::Display,
     fs::{self, File},
     io::{self, Write as _},
+    net::SocketAddr,
     os::unix::fs::{OpenOptionsExt as _, symlink},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -94,8 +95,13 @@ impl Demo {
         let redis = Redis::start(redis).await?;
         load(&postgres, config.size).await?;
 
-        let origin = start_origin(config, &folder, &postgres, &redis).await?;
-        let edge = start_edge(config, &folder, &origin, &redis).await?;
+        // The console is to know where the edge will be, which has to know where the origin is.
+        let edge_at = local(match config.edge_port {
+            0 => port::free(),
+            port => port,
+        });
+        let origin = start_origin(config, &folder, &postgres, &redis, edge_at).await?;
+        let edge = start_edge(config, &folder, &origin, &redis, edge_at).await?;
         let mut demo = Self {
             env_file,
             edge,
@@ -142,6 +148,7 @@ Tidemark is up. Ctrl-C stops it and keeps the data; `make clean-demo` removes th
 
   edge        {edge}
   origin      {origin}
+  console     {origin}/console/
   PostgreSQL  {database}
   Redis       {redis}
               (for scripts: {env_file})
@@ -364,6 +371,7 @@ async fn start_origin(
     folder: &Path,
     postgres: &Postgres,
     redis: &Redis,
+    edge_at: SocketAddr,
 ) -> anyhow::Result<Server> {
     let origin = OriginConfig {
         catalog: erp::catalog(),
@@ -372,7 +380,7 @@ async fn start_origin(
         listen: local(config.origin_port),
         log: folder.join("origin.log"),
         lease: Some(lease_of(folder, "origin")),
-        environment: Vec::new(),
+        environment: vec![("TIDEMARK_CONSOLE_DEMO", format!("http://{edge_at}"))],
     };
     let installed = tools::output(&mut origin.command(&["install"])?)?;
     say(format_args!("triggers: {}", installed.trim()));
@@ -385,16 +393,19 @@ async fn start_edge(
     folder: &Path,
     origin: &Server,
     redis: &Redis,
+    edge_at: SocketAddr,
 ) -> anyhow::Result<Server> {
     let cache = folder.join("edge");
     fs::create_dir_all(&cache)?;
     EdgeConfig {
         runner: config.runner,
         manifest: tools::repository().join("spin.toml"),
-        listen: local(config.edge_port),
+        listen: edge_at,
         variables: vec![
             ("redis_url", redis.url()),
             ("origin_url", origin.url().to_owned()),
+            // The console's page asks the edge as well.
+            ("cors_origins", console_origins(origin.url())),
         ],
         cache,
         log: folder.join("edge.log"),
@@ -402,6 +413,11 @@ async fn start_edge(
     }
     .start()
     .await
+}
+
+/// The names by which a browser on this machine may have come to the console.
+fn console_origins(origin: &str) -> String {
+    format!("{origin},{}", origin.replace("127.0.0.1", "localhost"))
 }
 
 /// `demo.env`: where everything is, for scripts. It is there exactly as long as everything answers.

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::TokioExecutor,
@@ -52,6 +53,28 @@ impl Client {
         self.send(Method::GET, url, &[], Bytes::new()).await
     }
 
+    /// Listens to server-sent events.
+    ///
+    /// # Errors
+    /// No stream of them is there.
+    pub async fn listen(&self, url: &str, headers: &[(&str, &str)]) -> anyhow::Result<Events> {
+        let mut request = Request::builder().uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::default())?;
+        let response = time::timeout(TIMEOUT, self.0.request(request)).await??;
+        let content_type = response.headers().get(header::CONTENT_TYPE);
+        anyhow::ensure!(
+            content_type.is_some_and(|it| it == "text/event-stream"),
+            "{url} is no stream of events: {response:?}"
+        );
+        Ok(Events {
+            body: response.into_body(),
+            received: Vec::new(),
+        })
+    }
+
     /// Any request.
     ///
     /// # Errors
@@ -81,6 +104,56 @@ impl Client {
             .context("no answer in time")
             .flatten()
             .with_context(|| format!("asking {url}"))
+    }
+}
+
+/// Server-sent events (HTML Standard §9.2), as they come.
+#[derive(Debug)]
+pub struct Events {
+    body: Incoming,
+    received: Vec<u8>,
+}
+
+impl Events {
+    /// The next event: its name and its data, as JSON.
+    ///
+    /// # Errors
+    /// The stream ends, or none comes in time.
+    pub async fn next(&mut self) -> anyhow::Result<(String, Value)> {
+        loop {
+            let end = self.received.windows(2).position(|two| two == b"\n\n");
+            let Some(end) = end else {
+                let frame = time::timeout(TIMEOUT, self.body.frame()).await;
+                let frame = frame.context("no event in time")?;
+                let frame = frame.context("the stream has ended")??;
+                self.received.extend(frame.data_ref().into_iter().flatten());
+                continue;
+            };
+            let block: Vec<_> = self.received.drain(..end + 2).collect();
+            let block = String::from_utf8(block)?;
+            let field = |name| block.lines().find_map(|line| line.strip_prefix(name));
+            // A comment keeps the connection alive.
+            if let (Some(name), Some(data)) = (field("event: "), field("data: ")) {
+                return Ok((name.to_owned(), serde_json::from_str(data)?));
+            }
+        }
+    }
+
+    /// The data of the next event of this name.
+    ///
+    /// # Errors
+    /// The stream ends, or none comes in time.
+    pub async fn of(&mut self, name: &str) -> anyhow::Result<Value> {
+        let found = async {
+            loop {
+                let (event, data) = self.next().await?;
+                if event == name {
+                    return anyhow::Ok(data);
+                }
+            }
+        };
+        let found = time::timeout(TIMEOUT, found).await;
+        found.with_context(|| format!("no event {name:?} in time"))?
     }
 }
 

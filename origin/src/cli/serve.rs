@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use axum::http::Uri;
 use clap::Args;
 use tokio::sync::Notify;
 
@@ -28,6 +29,9 @@ const QUEUE_PER_CONNECTION: u32 = 10;
 
 /// File descriptors for everything but clients and pools: the relay, each Redis, the catalog.
 const OWN_FILES: u64 = 64;
+
+/// The fewest characters of a token.
+const TOKEN: usize = 16;
 
 #[derive(Debug, Args)]
 struct RelayArgs {
@@ -107,6 +111,36 @@ pub(super) struct ServeArgs {
         default_value = "0"
     )]
     audit_rate: Rate,
+    /// What it takes to use /console/ and /admin/. Without one they are for this machine only, and off
+    /// where --listen lets others connect.
+    #[arg(long, env = "TIDEMARK_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = parse_token)]
+    admin_token: Option<String>,
+    /// The address of an edge that serves the shipped example: the console then shows it at work.
+    #[arg(long, env = "TIDEMARK_CONSOLE_DEMO", value_name = "URL", value_parser = parse_web_origin)]
+    console_demo: Option<String>,
+}
+
+/// What can be guessed is no token, and what is no visible ASCII is no header.
+fn parse_token(text: &str) -> Result<String, String> {
+    let is_sendable = text.bytes().all(|byte| byte.is_ascii_graphic());
+    match text.len() >= TOKEN && is_sendable {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "write at least {TOKEN} visible characters, such as `openssl rand -hex 16` makes"
+        )),
+    }
+}
+
+/// It becomes part of a header.
+fn parse_web_origin(text: &str) -> Result<String, String> {
+    let uri: Option<Uri> = text.parse().ok();
+    let is_web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+    let uri = uri.filter(|uri| is_web(uri) && matches!(uri.path(), "" | "/"));
+    let authority = uri
+        .as_ref()
+        .and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
+    let (scheme, authority) = authority.ok_or("write an address such as http://127.0.0.1:3000")?;
+    Ok(format!("{scheme}://{authority}"))
 }
 
 pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
@@ -145,6 +179,8 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         request_timeout: Duration::from_millis(args.request_timeout_ms),
         memory_bytes: args.memory_bytes,
         audit_rate: args.audit_rate,
+        admin_token: args.admin_token,
+        console_demo: args.console_demo,
     })
     .await?;
     // For people and scripts alike: with port 0 this is how they learn the port.

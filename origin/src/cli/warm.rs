@@ -104,7 +104,8 @@ pub(super) async fn warm(args: WarmArgs) -> anyhow::Result<()> {
         match wanted {
             Wanted::Hottest(most) => {
                 let hottest = sample::hottest(&mut redis, &keyspace, most).await?;
-                warmer.warm(&mut of_targets(hottest)).await?;
+                let targets = hottest.into_iter().map(|(target, _)| target);
+                warmer.warm(&mut of_targets(targets.collect())).await?;
             }
             Wanted::Listed(targets) => warmer.warm(&mut of_targets(targets)).await?,
             Wanted::Enumerated(queries) => {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tidemark_shared::{
-    catalog::{Catalog, MemberScope, Query},
+    catalog::{Catalog, Query},
     scope::Scope,
 };
 
@@ -119,26 +119,13 @@ fn refused(error: sqlx::Error) -> ChangeError {
 /// What a scope's invalidation does to the queries of a catalog, e.g. `dashboard of org 42`.
 #[must_use]
 pub fn invalidated(catalog: &Catalog, scope: &Scope) -> Vec<String> {
-    let cached = catalog
-        .queries
-        .values()
-        .filter(|query| query.policy.is_cacheable());
-    cached
-        .filter_map(|query| invalidates(query, scope))
+    let queries = catalog.queries.values();
+    let touched = queries.filter(|query| query.policy.is_cacheable() && query.depends_on(scope));
+    touched
+        .map(|Query { name, .. }| match scope {
+            Scope::Table(_) => name.clone(),
+            Scope::Member { family, id } => format!("{name} of {family} {id}"),
+            Scope::Family(family) => format!("{name} of every {family}"),
+        })
         .collect()
-}
-
-fn invalidates(query: &Query, scope: &Scope) -> Option<String> {
-    let name = &query.name;
-    let of_family = |family: &str| {
-        let member = query.member.as_ref();
-        member.is_some_and(|MemberScope { family: own, .. }| own == family)
-    };
-    match scope {
-        Scope::Table(table) => query.whole_tables.contains(table).then(|| name.clone()),
-        Scope::Member { family, id } => {
-            of_family(family).then(|| format!("{name} of {family} {id}"))
-        }
-        Scope::Family(family) => of_family(family).then(|| format!("{name} of every {family}")),
-    }
 }

@@ -1,5 +1,9 @@
-//! The origin's HTTP surface: the catalog's queries and commands, its own health and metrics.
+//! The origin's HTTP surface: the catalog's queries and commands, its own health and metrics, and what is
+//! for operators.
 
+mod access;
+mod admin;
+mod console;
 mod failure;
 mod health;
 mod read;
@@ -30,6 +34,7 @@ use tracing::{Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::{
+    live::Live,
     memory::Memory,
     metrics::{Stopwatch, exposition::Exposition, region::Regions},
     queries::Queries,
@@ -38,6 +43,7 @@ use crate::{
     tide::Tide,
     trace::{self, TraceParent},
 };
+pub(crate) use access::Access;
 use failure::Failure;
 pub(crate) use health::Readiness;
 use respond::{problem_response, set};
@@ -65,14 +71,30 @@ pub(crate) struct Service {
     pub(crate) metrics: Exposition,
     /// Who else is asked for that.
     pub(crate) regions: Regions,
+    /// What happens, for whoever watches.
+    pub(crate) live: Live,
 }
 
-pub(crate) fn router(service: Arc<Service>, readiness: Readiness) -> Router {
+/// What is for operators.
+pub(crate) struct Operators {
+    /// Who they are.
+    pub(crate) access: Access,
+    /// The address of an edge that serves the shipped example, for the console to show.
+    pub(crate) demo: Option<String>,
+}
+
+pub(crate) fn router(service: Arc<Service>, readiness: Readiness, operators: &Operators) -> Router {
+    let shutdown = readiness.shutdown.clone();
+    let guard = middleware::from_fn_with_state(operators.access, access::guard);
+    let for_operators = console::routes(service.clone(), operators.demo.as_deref(), shutdown)
+        .merge(admin::routes())
+        .route_layer(guard);
     let farewell = middleware::map_response_with_state(readiness.shutdown.clone(), farewell);
     Router::new()
         .route("/healthz", routing::get(health::alive))
         .route("/readyz", routing::get(health::ready).with_state(readiness))
         .route("/metrics", routing::get(metrics))
+        .merge(for_operators)
         .fallback(dispatch)
         .method_not_allowed_fallback(|| async {
             problem_response(&Problem {

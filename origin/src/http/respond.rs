@@ -37,6 +37,11 @@ pub(super) fn problem_response(problem: &Problem) -> Response {
     if let Some(allow) = &problem.allow {
         set(headers, "allow", allow);
     }
+    if problem.kind == Kind::Unauthorized {
+        // Browsers ask for it by themselves.
+        let challenge = r#"Basic realm="Tidemark", charset="UTF-8""#;
+        set(headers, "www-authenticate", challenge);
+    }
     if let Some(pause) = problem.kind.retry_after() {
         set(headers, "retry-after", &pause.as_secs().to_string());
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{body::Body, response::Response};
+use axum::{body::Body, http::HeaderMap, response::Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tidemark_shared::{
@@ -71,37 +71,46 @@ pub(super) async fn answer(
         .into());
     };
 
-    service.wake.notify_one();
     let invalidation = match committed.at_least_ms {
-        Some(at_least) => {
-            // Moments count in whole ms: a cycle within the commit's own ms does not cover it, and the
-            // next one would wait for the poll.
-            time::sleep(TICK).await;
+        Some(at_least_ms) => service.applied(at_least_ms).await,
+        None => {
             service.wake.notify_one();
-            service
-                .tide
-                .reached(at_least, service.invalidation_wait)
-                .await
+            Invalidation::Pending
         }
-        None => Invalidation::Pending,
     };
     let mut response = json(command.status, committed.body);
-    let headers = response.headers_mut();
+    tell(response.headers_mut(), committed.at_least_ms, invalidation);
+    Ok(response)
+}
+
+impl Service {
+    /// Waits, within bounds, until what is visible at this moment (ms, database's clock) has been applied.
+    pub(super) async fn applied(&self, at_least_ms: i64) -> Invalidation {
+        self.wake.notify_one();
+        // Moments count in whole ms: a cycle within the commit's own ms does not cover it, and the next one
+        // would wait for the poll.
+        time::sleep(TICK).await;
+        self.wake.notify_one();
+        self.tide.reached(at_least_ms, self.invalidation_wait).await
+    }
+}
+
+/// Tells in an answer's headers which state has what was written, and whether caches know.
+pub(super) fn tell(headers: &mut HeaderMap, at_least_ms: Option<i64>, invalidation: Invalidation) {
     set(
         headers,
         "cache-control",
         tidemark_header::CACHE_CONTROL_NO_STORE,
     );
-    if let Some(at_least) = committed.at_least_ms {
-        set(headers, tidemark_header::AT_LEAST, &at_least.to_string());
+    if let Some(at_least_ms) = at_least_ms {
+        set(headers, tidemark_header::AT_LEAST, &at_least_ms.to_string());
     }
     set(headers, tidemark_header::INVALIDATION, invalidation.name());
-    Ok(response)
 }
 
 /// The whole body, if it comes in time: whoever sends a byte now and then must not keep a connection
 /// and its memory for ever.
-async fn read(body: Body, limit: Duration) -> Result<Bytes, Problem> {
+pub(super) async fn read(body: Body, limit: Duration) -> Result<Bytes, Problem> {
     let collected = time::timeout(limit, Limited::new(body, BODY_LIMIT).collect()).await;
     let Ok(collected) = collected else {
         return Err(Problem::new(

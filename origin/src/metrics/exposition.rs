@@ -142,8 +142,66 @@ impl Page {
         };
     }
 
+    /// The sum of all samples of a counter or gauge.
+    pub(crate) fn total(&self, metric: &Metric) -> f64 {
+        self.values(metric.name, "").map(|(_, value)| value).sum()
+    }
+
+    /// How many measurements of a histogram, in all its series, were within each of [`BOUNDS_US`]; the last
+    /// figure is that of all.
+    pub(crate) fn within(&self, metric: &Metric) -> [u64; BOUNDS_US.len() + 1] {
+        let mut within = [0; _];
+        for (labels, value) in self.values(metric.name, "_bucket") {
+            let place = BOUNDS_US.iter().position(|bound| {
+                let bound = seconds(*bound);
+                labels.contains(&format!("le=\"{bound}\""))
+            });
+            // Whole, and far below 2^53.
+            within[place.unwrap_or(BOUNDS_US.len())] += value as u64;
+        }
+        within
+    }
+
+    /// The samples of one name, which this process has written: labels and values.
+    fn values(&self, name: &str, suffix: &str) -> impl Iterator<Item = (&str, f64)> {
+        let lines = self.0.lines();
+        lines.filter_map(move |line| {
+            let rest = line.strip_prefix(name)?.strip_prefix(suffix)?;
+            let (labels, value) = rest.rsplit_once(' ')?;
+            let is_whole = labels.is_empty() || labels.starts_with('{');
+            is_whole.then_some((labels, value.parse().ok()?))
+        })
+    }
+
     /// The whole page.
     pub(crate) fn into_text(self) -> String {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::declared::{QUERIES_RUNNING, QUERIES_SHED, SQL_SECONDS};
+
+    #[test]
+    fn what_was_written_can_be_read_back() {
+        let mut page = Page(String::new());
+        page.metric(&SQL_SECONDS);
+        let mut measured = [0; BOUNDS_US.len() + 1];
+        (measured[0], measured[3], measured[14]) = (1, 2, 3);
+        page.histogram(&SQL_SECONDS, &["a"], &measured, 9);
+        page.histogram(&SQL_SECONDS, &["le=\"0.5\" {"], &measured, 9);
+        page.metric(&QUERIES_SHED);
+        page.sample(&QUERIES_SHED, &["a", "queue-full"], 3);
+        page.sample(&QUERIES_SHED, &["b", "too long"], 4);
+        page.metric(&QUERIES_RUNNING);
+        page.sample(&QUERIES_RUNNING, &[], 2);
+
+        assert_eq!(page.total(&QUERIES_SHED), 7.0);
+        assert_eq!(page.total(&QUERIES_RUNNING), 2.0);
+        let within = page.within(&SQL_SECONDS);
+        assert_eq!((within[0], within[2], within[3]), (2, 2, 6));
+        assert_eq!((within[13], within[14]), (6, 12));
     }
 }

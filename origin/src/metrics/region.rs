@@ -68,15 +68,24 @@ struct Region {
 }
 
 /// What one region told.
-struct Told {
+pub(crate) struct Told {
     info: InfoDict,
-    tidemark: Option<Tidemark>,
-    figures: Option<Figures>,
+    /// The tidemark, if there is one.
+    pub(crate) tidemark: Option<Tidemark>,
+    /// What its edges have counted.
+    pub(crate) figures: Option<Figures>,
+}
+
+impl Told {
+    /// A figure of `INFO`, by its name there, if it tells it and it is one.
+    pub(crate) fn figure(&self, field: &str) -> Option<f64> {
+        figure(&self.info, field)
+    }
 }
 
 /// What its edges have counted, by field. None at all is no 0: a counter that falls to 0 and comes back
 /// would look like as much that has happened since.
-struct Figures(HashMap<String, u64>);
+pub(crate) struct Figures(HashMap<String, u64>);
 
 impl Regions {
     /// Those that a relay writes to; of their edges, what they count of these queries. Nothing is
@@ -110,14 +119,20 @@ impl Regions {
         })
     }
 
-    /// Asks all of them at once, and adds what they tell to a page.
-    pub(crate) async fn show(&self, page: &mut Page) {
+    /// Asks all of them at once: their names, and what they tell.
+    pub(crate) async fn ask(&self) -> Vec<(&str, Option<Told>)> {
         let told = join_all(self.regions.iter().map(Region::ask)).await;
-        let told: Vec<_> = self.regions.iter().zip(told).collect();
+        let names = self.regions.iter().map(|region| region.name.as_str());
+        names.zip(told).collect()
+    }
+
+    /// Asks all of them, and adds what they tell to a page.
+    pub(crate) async fn show(&self, page: &mut Page) {
+        let told = self.ask().await;
         self.show_edges(&told, page);
         page.metric(&REDIS_UP);
         for (region, told) in &told {
-            page.sample(&REDIS_UP, &[&region.name], u8::from(told.is_some()));
+            page.sample(&REDIS_UP, &[region], u8::from(told.is_some()));
         }
         let now_ms = clock::now_ms();
         page.metric(&AGE_SECONDS);
@@ -125,15 +140,15 @@ impl Regions {
             let tidemark = told.as_ref().and_then(|told| told.tidemark);
             if let Some(tidemark) = tidemark {
                 let age = tidemark.age(now_ms).as_secs_f64();
-                page.sample(&AGE_SECONDS, &[&region.name], age);
+                page.sample(&AGE_SECONDS, &[region], age);
             }
         }
         for (metric, field) in &FIGURES {
             page.metric(metric);
             for (region, told) in &told {
-                let figure = told.as_ref().and_then(|told| figure(&told.info, field));
+                let figure = told.as_ref().and_then(|told| told.figure(field));
                 if let Some(figure) = figure {
-                    page.sample(metric, &[&region.name], figure);
+                    page.sample(metric, &[region], figure);
                 }
             }
         }
@@ -141,12 +156,12 @@ impl Regions {
 
     /// All figures of all queries, also where nothing has been counted yet: what is not there can't be
     /// seen to grow.
-    fn show_edges(&self, told: &[(&Region, Option<Told>)], page: &mut Page) {
+    fn show_edges(&self, told: &[(&str, Option<Told>)], page: &mut Page) {
         let of_edges: Vec<_> = told
             .iter()
             .filter_map(|(region, told)| {
                 let figures = told.as_ref()?.figures.as_ref()?;
-                Some((region.name.as_str(), figures))
+                Some((*region, figures))
             })
             .flat_map(|(region, figures)| {
                 let queries = self.queries.iter().map(String::as_str);
@@ -177,7 +192,8 @@ impl Regions {
 }
 
 impl Figures {
-    fn of(&self, query: &str, figure: Figure) -> u64 {
+    /// One figure of a query.
+    pub(crate) fn of(&self, query: &str, figure: Figure) -> u64 {
         let field = figure.field(query);
         self.0.get(&field).copied().unwrap_or(0)
     }

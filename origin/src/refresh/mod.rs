@@ -135,8 +135,8 @@ impl Refresher<'_> {
         }
     }
 
-    fn rank(&self, hottest: Vec<String>) {
-        let ranking = hottest.into_iter().filter_map(|target| {
+    fn rank(&self, hottest: Vec<(String, f64)>) {
+        let ranking = hottest.into_iter().filter_map(|(target, _)| {
             // The sample may be older than the catalog.
             let Question {
                 query, key, scopes, ..

@@ -222,6 +222,17 @@ impl Query {
         scopes
     }
 
+    /// Whether a change of this scope touches an answer of the query.
+    pub fn depends_on(&self, scope: &Scope) -> bool {
+        match scope {
+            Scope::Table(table) => self.whole_tables.contains(table),
+            Scope::Member { family, .. } | Scope::Family(family) => {
+                let member = self.member.as_ref();
+                member.is_some_and(|member| member.family == *family)
+            }
+        }
+    }
+
     /// The member that these arguments identify, if the query has a scope.
     pub fn identity(&self, params: &Params) -> Option<Scope> {
         let MemberScope { family, param } = self.member.as_ref()?;
