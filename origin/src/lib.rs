@@ -53,6 +53,7 @@ pub mod statement;
 pub mod status;
 pub mod telemetry;
 pub mod tide;
+pub mod top;
 mod trace;
 pub mod usage;
 pub mod warm;

@@ -22,7 +22,7 @@ fn own(binary: &str, arguments: &[&str]) -> Ran {
 
 #[test]
 fn every_command_explains_itself() {
-    let cases: [(&str, &[&str], &[&str]); 12] = [
+    let cases: [(&str, &[&str], &[&str]); 13] = [
         (
             "tidemark-origin",
             &["--help"],
@@ -111,6 +111,16 @@ fn every_command_explains_itself() {
             "tidemark-origin",
             &["audit", "--help"],
             &["--samples", "--rate", "--redis", "--database-url"],
+        ),
+        (
+            "tidemark-origin",
+            &["top", "--help"],
+            &[
+                "--origin",
+                "TIDEMARK_ORIGIN_URL",
+                "TIDEMARK_ADMIN_TOKEN",
+                "--json",
+            ],
         ),
         (
             "tidemark-host",
