@@ -206,9 +206,13 @@ async fn ensure_stamps(
     for overwrite in [Overwrite::Nothing, Overwrite::WhatIsNoStamp] {
         let missing: Vec<usize> = observed.missing().collect();
         if missing.is_empty() {
-            break;
+            return Ok(());
         }
         stamp(instance, question, observed, missing, overwrite).await?;
+    }
+    if let Some(place) = observed.missing().next() {
+        let name = instance.settings.keyspace.stamp(&question.scopes[place]);
+        instance.redis.note_lost_stamps(&name);
     }
     Ok(())
 }
@@ -238,7 +242,9 @@ async fn stamp(
         })
         .collect();
     let life = settings.catalog.stamp_ttl();
-    instance.redis.set_stamps(&new, life, overwrite).await?;
+    let tidemark = settings.keyspace.tidemark();
+    let redis = &instance.redis;
+    redis.set_stamps(&tidemark, &new, life, overwrite).await?;
     let names = question.demand().governing_names(&settings.keyspace);
     *observed = Observation::of_governing(&instance.redis.get_all(&names).await?);
     Ok(())

@@ -8,10 +8,15 @@
 //!
 //! An error reply is a reply. It fails its step, but Redis is there, and so is the connection.
 
-use std::{cell::RefCell, collections::BTreeSet, mem, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    mem,
+    rc::Rc,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use futures::future::try_join_all;
 use spin_sdk::redis::{Connection, Error, RedisParameter, RedisResult};
 use tidemark_shared::breaker::{Breaker, Limits, Pass, Transition};
 
@@ -25,6 +30,12 @@ use crate::{
 /// Redis has no command for it before 8.4.
 const DELETE_IF_EQUAL: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
+/// Sets each name but the first to its stamp, if it has no value (NX) or only if it has one (XX). The first
+/// name, the tidemark's, is here for its place alone: a proxy runs this where that is, so that a stamp can't
+/// come to be at a server where no relay would ever replace it.
+const SET_STAMPS: &str = "for place = 2, #KEYS do \
+    redis.call('SET', KEYS[place], ARGV[place + 1], 'PX', ARGV[1], ARGV[2]) end";
 
 /// Adds each weight to its member's score, then lets only the highest ones remain, for a while. In one
 /// command: these are many, and each would cost Redis a message of its own.
@@ -53,6 +64,8 @@ pub(crate) struct Redis {
     breaker: RefCell<Breaker>,
     /// The codes of error replies that have been logged: one that keeps refusing is one matter.
     refusals: RefCell<BTreeSet<String>>,
+    /// Whether stamps have been lost, which is one matter as well.
+    has_lost_stamps: Cell<bool>,
 }
 
 enum Link {
@@ -67,8 +80,18 @@ enum Link {
 pub(crate) enum Overwrite {
     /// A name that has a value keeps it.
     Nothing,
-    /// The name is known to hold no stamp.
+    /// The name is known to hold something that is no stamp.
     WhatIsNoStamp,
+}
+
+impl Overwrite {
+    /// As an option of `SET`.
+    fn condition(self) -> &'static str {
+        match self {
+            Self::Nothing => "NX",
+            Self::WhatIsNoStamp => "XX",
+        }
+    }
 }
 
 /// Why a step failed. Never the client's problem: the request goes on without Redis.
@@ -113,6 +136,7 @@ impl Redis {
             link: RefCell::new(Link::Closed),
             breaker: RefCell::new(Breaker::new(limits)),
             refusals: RefCell::default(),
+            has_lost_stamps: Cell::default(),
         }
     }
 
@@ -129,22 +153,26 @@ impl Redis {
         .await
     }
 
-    /// Sets each name to its stamp.
+    /// Sets each name to its stamp, at the server that has the tidemark of this name, and nowhere else.
     pub(crate) async fn set_stamps(
         &self,
+        tidemark: &str,
         stamps: &[(String, String)],
         life: Duration,
         overwrite: Overwrite,
     ) -> Result<(), RedisError> {
         self.step("set-stamps", self.deadlines.redis, async |connection| {
-            let commands = stamps.iter().map(|(name, stamp)| {
-                let mut arguments = vec![text(name), text(stamp), text("PX"), millis(life)];
-                if overwrite == Overwrite::Nothing {
-                    arguments.push(text("NX"));
-                }
-                connection.execute("SET", arguments)
-            });
-            try_join_all(commands).await?;
+            let keys = 1 + stamps.len();
+            let keys = i64::try_from(keys).unwrap_or(i64::MAX);
+            let mut arguments = vec![
+                text(SET_STAMPS),
+                RedisParameter::Int64(keys),
+                text(tidemark),
+            ];
+            arguments.extend(stamps.iter().map(|(name, _)| text(name)));
+            arguments.extend([millis(life), text(overwrite.condition())]);
+            arguments.extend(stamps.iter().map(|(_, stamp)| text(stamp)));
+            connection.execute("EVAL", arguments).await?;
             Ok(())
         })
         .await
@@ -300,6 +328,15 @@ impl Redis {
                     self.is_lost(step, pass, error);
                 }
             }
+        }
+    }
+
+    /// Says that stamps are not found although they have just been set: Redis forgets at once, or a proxy
+    /// before several servers looks elsewhere for them than where the tidemark is. Nothing is cached then.
+    pub(crate) fn note_lost_stamps(&self, lost: &str) {
+        if !self.has_lost_stamps.replace(true) {
+            let advice = "if redis_url leads to a proxy, give key_prefix a hash tag, as {tm}: has, or see docs/redis.md";
+            log::error("redis-lost-stamps", &[("name", &lost), ("advice", &advice)]);
         }
     }
 

@@ -85,8 +85,10 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_pipeline_buffer_size(PIPELINE_BUFFER);
+        // A proxy may close the connection on what it does not know: twemproxy does on CLIENT SETINFO.
+        let settings = info.redis_settings().clone().set_skip_set_lib_name();
         let (connection, driver) =
-            MultiplexedConnection::new_with_config(info.redis_settings(), stream, config).await?;
+            MultiplexedConnection::new_with_config(&settings, stream, config).await?;
         tracing::debug!(host, port, "connected to Redis");
         Ok(Self {
             connection,

@@ -14,7 +14,8 @@
 //! What is read most is known from the edges' [`sample`]: [`refresh`] loads it anew after a change. Like
 //! [`warm`] it [fills](fill) the cache as an edge does.
 //!
-//! Beside that, [`audit`] holds what is cached against the database, and [`metrics`] counts.
+//! Beside that, [`audit`] holds what is cached against the database, [`metrics`] counts, and [`live`] tells
+//! whoever watches what happens.
 //!
 //! [`Origin::build`] binds and connects, [`Origin::run`] serves until it is told to stop; the
 //! binary is a thin `main` over both, and tests start the very same thing.

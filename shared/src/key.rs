@@ -112,6 +112,15 @@ impl Keyspace {
         }
     }
 
+    /// Whether all names lie in one slot of a Redis Cluster, and at one server behind a proxy that goes by
+    /// hash tags: the prefix has a whole tag of its own, as `{tm}:` does, before which no other counts.
+    pub fn is_in_one_slot(&self) -> bool {
+        let tag = self.prefix.split_once('{');
+        let tag = tag.and_then(|(_, rest)| rest.split_once('}'));
+        // With nothing in between it is none, and nor is any other in the name.
+        tag.is_some_and(|(tag, _)| !tag.is_empty())
+    }
+
     /// The name of an entry.
     pub fn entry(&self, key: &Key) -> String {
         self.named(key.as_str())
@@ -310,6 +319,17 @@ mod tests {
         );
     }
 
+    /// What decides a name's slot, as the Redis Cluster specification has it.
+    fn hashed(name: &str) -> &str {
+        let Some(open) = name.find('{') else {
+            return name;
+        };
+        match name[open + 1..].find('}') {
+            None | Some(0) => name,
+            Some(length) => &name[open + 1..][..length],
+        }
+    }
+
     fn query_string(args: &BTreeMap<&str, Option<String>>) -> String {
         let pairs: Vec<_> = args
             .iter()
@@ -332,6 +352,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn names_lie_in_one_slot_exactly_by_a_hash_tag_of_their_prefix(prefix in "[a:{}]{0,6}") {
+            let keyspace = Keyspace::new(prefix);
+            let key = key("products", &[], "");
+            let names = [
+                keyspace.tidemark(),
+                keyspace.entry(&key),
+                keyspace.lease(&key),
+                keyspace.stamp(&Scope::member("org", "42")),
+                keyspace.stamp(&Scope::Family("org".into())),
+                keyspace.figures(),
+                keyspace.hot(Era::at(0)),
+            ];
+            let is_one = names.iter().all(|name| hashed(name) == hashed(&names[0]));
+            prop_assert_eq!(keyspace.is_in_one_slot(), is_one, "{:?}", names);
+        }
+
         #[test]
         fn keys_are_equal_exactly_when_the_arguments_are(one in arguments(), other in arguments()) {
             let of = |(org, a, b, c): &(i8, Option<i8>, Option<String>, String)| {

@@ -40,6 +40,7 @@ mod origin_loss;
 mod outbox;
 mod partitions;
 mod prometheus;
+mod proxy;
 mod purge;
 mod reads;
 mod redis_loss;

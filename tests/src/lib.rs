@@ -5,7 +5,7 @@
 //! - [`stack`]: everything for one test, with its own database, Redis and ports;
 //! - [`demo`]: everything for `make demo`, with data that stays.
 //!
-//! [`prometheus`] watches a stack, as users would have it watched.
+//! [`prometheus`] watches a stack, as users would have it watched. [`nutcracker`] stands before a stack's Redis.
 //!
 //! [`site`] is what benchmarks measure: a running demo, or one of their own.
 //! [`consistency`] puts a load on them and judges every answer, in fair weather and in foul. [`traffic`]
@@ -33,6 +33,7 @@ pub mod erp;
 pub mod http;
 pub mod lease;
 pub mod manager;
+pub mod nutcracker;
 pub mod origin;
 pub mod port;
 pub mod postgres;

@@ -13,7 +13,7 @@ use redis::{
     aio::MultiplexedConnection,
 };
 use rustix::process::Signal;
-use tidemark_shared::tidemark::Tidemark;
+use tidemark_shared::{key::Keyspace, tidemark::Tidemark};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     net::TcpStream,
@@ -50,6 +50,8 @@ pub struct RedisConfig {
     pub lease: Option<PathBuf>,
     /// Settings beyond those of `ops/redis.conf`.
     pub settings: Vec<(&'static str, String)>,
+    /// Tidemark's names in it.
+    pub keyspace: Keyspace,
 }
 
 impl RedisConfig {
@@ -61,6 +63,7 @@ impl RedisConfig {
             password: None,
             lease: None,
             settings: Vec::new(),
+            keyspace: Keyspace::default(),
         }
     }
 
@@ -106,8 +109,11 @@ impl Redis {
         let mut command = Command::new(
             tools::program("redis-server").context("Redis is not installed; run: ops/setup")?,
         );
+        // A copy: a server rewrites its file when Sentinel tells it to.
+        let file = config.folder.join("redis.conf");
+        fs::copy(tools::repository().join("ops/redis.conf"), &file)?;
         command
-            .arg(tools::repository().join("ops/redis.conf"))
+            .arg(file)
             .args(["--port", &config.port.to_string(), "--dir"])
             .arg(&config.folder);
         for (name, value) in &config.settings {
@@ -130,6 +136,33 @@ impl Redis {
             })
             .await?;
         Ok(Self { config, process })
+    }
+
+    /// Starts it as the only node of a cluster, which has all slots.
+    ///
+    /// # Errors
+    /// It is not installed, or does not start.
+    pub async fn start_cluster_node(mut config: RedisConfig) -> anyhow::Result<Self> {
+        config.settings.extend([
+            ("cluster-enabled", "yes".to_owned()),
+            ("cluster-port", port::free().to_string()),
+        ]);
+        let mut this = Self::start(config).await?;
+        let mut connection = this.connect().await?;
+        let () = redis::cmd("CLUSTER")
+            .arg("ADDSLOTSRANGE")
+            .arg(&[0, 16_383])
+            .query_async(&mut connection)
+            .await?;
+        this.process
+            .until(START, async |_| {
+                let mut info = redis::cmd("CLUSTER");
+                let info = info.arg("INFO").query_async::<String>(&mut connection);
+                let stands = info.await.ok()?.contains("cluster_state:ok");
+                stands.then_some(())
+            })
+            .await?;
+        Ok(this)
     }
 
     /// The URL, with the password in it.
@@ -186,7 +219,7 @@ impl Redis {
     /// The server is not there.
     pub async fn tidemark(&self) -> redis::RedisResult<Option<Tidemark>> {
         let mut connection = self.connect().await?;
-        let bytes: Option<Vec<u8>> = connection.get("tm:tidemark").await?;
+        let bytes: Option<Vec<u8>> = connection.get(self.config.keyspace.tidemark()).await?;
         Ok(bytes.and_then(|bytes| Tidemark::parse(&bytes)))
     }
 
@@ -210,7 +243,7 @@ impl Redis {
     pub async fn events(&self) -> redis::RedisResult<redis::aio::PubSub> {
         let client = Client::open(self.url().into_connection_info()?)?;
         let mut events = client.get_async_pubsub().await?;
-        events.subscribe("tm:events").await?;
+        events.subscribe(self.config.keyspace.events()).await?;
         Ok(events)
     }
 
@@ -362,10 +395,16 @@ impl Monitor {
                 .map_or(client, |(_, address)| address);
             lines.push(Line {
                 client: address.to_owned(),
-                command: command.to_owned(),
+                command: with_its_name_in_capitals(command),
             });
         }
     }
+}
+
+/// Whoever sent it, be it a proxy that writes `"mget"`.
+fn with_its_name_in_capitals(command: &str) -> String {
+    let (name, arguments) = command.split_at(command.find(' ').unwrap_or(command.len()));
+    format!("{}{arguments}", name.to_ascii_uppercase())
 }
 
 /// What a monitor saw.

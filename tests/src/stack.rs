@@ -4,7 +4,7 @@
 //! one that was made once. Whatever a test does to its servers, no other test notices.
 
 use std::{
-    fs,
+    env, fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -21,12 +21,13 @@ use redis::{FromRedisValue, aio::MultiplexedConnection};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres as Pg};
 use tempfile::TempDir;
-use tidemark_shared::tidemark::Tidemark;
+use tidemark_shared::{key::Keyspace, tidemark::Tidemark};
 
 use crate::{
     edge::{EdgeConfig, Runner},
     erp::{self, Size},
     http::{Answer, Client},
+    nutcracker::Nutcracker,
     origin::OriginConfig,
     port::{self, local},
     postgres::{Durability, Postgres},
@@ -51,6 +52,8 @@ pub struct Stack {
     pub edge_config: EdgeConfig,
     /// This test's Redis.
     pub redis: Redis,
+    /// What is between edge and Redis, if anything is.
+    pub proxy: Option<Proxy>,
     /// This test's database.
     pub database: Database,
     client: Client,
@@ -66,6 +69,30 @@ pub struct Setup {
     log_statements: bool,
     own_server: bool,
     own_redis_users: bool,
+    key_prefix: Option<&'static str>,
+    cluster_node: bool,
+    /// What decides for twemproxy where a name is.
+    hash_tag: Option<&'static str>,
+}
+
+/// twemproxy, and the second server behind it, which holds nothing of the stack's.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where edges connect.
+    pub nutcracker: Nutcracker,
+    /// The second server.
+    pub other: Redis,
+}
+
+impl Proxy {
+    async fn before(redis: &Redis, hash_tag: &str, folder: &Path) -> anyhow::Result<Self> {
+        let mut other = RedisConfig::new(&folder.join("other-redis"));
+        other.password.clone_from(&redis.config().password);
+        let other = Redis::start(other).await?;
+        let folder = folder.join("nutcracker");
+        let nutcracker = Nutcracker::start(&folder, hash_tag, redis, &other).await?;
+        Ok(Self { nutcracker, other })
+    }
 }
 
 /// A catalog that a test brings itself.
@@ -137,6 +164,28 @@ impl Setup {
         self
     }
 
+    /// With names in Redis that begin with something else than `tm:`.
+    #[must_use]
+    pub fn key_prefix(mut self, prefix: &'static str) -> Self {
+        self.key_prefix = Some(prefix);
+        self
+    }
+
+    /// With a Redis that is a cluster of one node.
+    #[must_use]
+    pub fn cluster_node(mut self) -> Self {
+        self.cluster_node = true;
+        self
+    }
+
+    /// With twemproxy between edge and Redis, and a second server behind it. What is between these two
+    /// characters in a name decides where it is; the tidemark is where the origin writes.
+    #[must_use]
+    pub fn twemproxy(mut self, hash_tag: &'static str) -> Self {
+        self.hash_tag = Some(hash_tag);
+        self
+    }
+
     /// Starts everything, and waits until the relay leads.
     ///
     /// # Panics
@@ -148,7 +197,7 @@ impl Setup {
         }
     }
 
-    async fn try_start(self) -> anyhow::Result<Stack> {
+    async fn try_start(mut self) -> anyhow::Result<Stack> {
         let folder = TempDir::with_prefix("tidemark-test-")?;
         let path = folder.path();
         let (database, catalog, manifest) = match &self.catalog {
@@ -173,7 +222,20 @@ impl Setup {
         };
         let mut redis = RedisConfig::new(&path.join("redis"));
         redis.password = Some(REDIS_PASSWORD.to_owned());
-        let redis = Redis::start(redis).await?;
+        if let Some(prefix) = self.key_prefix {
+            redis.keyspace = Keyspace::new(prefix);
+            self.edge.push(("key_prefix", prefix.to_owned()));
+            self.origin.push(("TIDEMARK_KEY_PREFIX", prefix.to_owned()));
+        }
+        let redis = match self.cluster_node {
+            false => Redis::start(redis).await?,
+            true => Redis::start_cluster_node(redis).await?,
+        };
+        let proxy = match self.hash_tag.or_else(hash_tag_of_all) {
+            // It knows no users.
+            Some(tag) if !self.own_redis_users => Some(Proxy::before(&redis, tag, path).await?),
+            _ => None,
+        };
         let (origin_redis, edge_redis) = if self.own_redis_users {
             (
                 redis.url_of_user("tidemark-origin").await?,
@@ -182,6 +244,9 @@ impl Setup {
         } else {
             (redis.url(), redis.url())
         };
+        let edge_redis = proxy
+            .as_ref()
+            .map_or(edge_redis, |proxy| proxy.nutcracker.url().to_owned());
 
         let origin_config = OriginConfig {
             catalog,
@@ -224,6 +289,7 @@ impl Setup {
             origin,
             origin_config,
             redis,
+            proxy,
             database,
             client: Client::default(),
             _folder: folder,
@@ -231,6 +297,12 @@ impl Setup {
         stack.relay_leads().await;
         Ok(stack)
     }
+}
+
+/// `make test-proxy`: every stack has twemproxy between edge and Redis. All names of the default namespace
+/// are at one server by what is between the `t` and the `:` that they begin with.
+fn hash_tag_of_all() -> Option<&'static str> {
+    env::var_os("TIDEMARK_TEST_TWEMPROXY").map(|_| "t:")
 }
 
 /// The repository's manifest, for a catalog in `folder`.
@@ -394,6 +466,20 @@ impl Stack {
         let mut config = RedisConfig::new(&self._folder.path().join(name));
         config.password = Some(REDIS_PASSWORD.to_owned());
         match Redis::start(config).await {
+            Ok(redis) => redis,
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+
+    /// Starts one more Redis, a cluster of one node, to which nobody writes yet; `name` is that of its
+    /// folder.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn another_cluster_node(&self, name: &str) -> Redis {
+        let mut config = RedisConfig::new(&self._folder.path().join(name));
+        config.password = Some(REDIS_PASSWORD.to_owned());
+        match Redis::start_cluster_node(config).await {
             Ok(redis) => redis,
             Err(error) => panic!("{error:#}"),
         }

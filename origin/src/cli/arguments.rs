@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use redis::IntoConnectionInfo as _;
 use sqlx::{Connection as _, PgConnection};
 use tidemark_shared::key::Keyspace;
 use tokio::task::JoinHandle;
@@ -220,8 +221,14 @@ impl MetricsTask {
 
 /// The client for a Redis URL.
 pub(super) fn client(url: &str) -> anyhow::Result<redis::Client> {
+    let read = || {
+        let info = url.into_connection_info()?;
+        // Without CLIENT SETINFO: it is of no use, and would take a right (from Redis 7.2, Valkey).
+        let settings = info.redis_settings().clone().set_skip_set_lib_name();
+        redis::Client::open(info.set_redis_settings(settings))
+    };
     // The error may repeat the URL, and with it a password.
-    redis::Client::open(url).map_err(|_| {
+    read().map_err(|_: redis::RedisError| {
         anyhow::anyhow!("the Redis URL can't be read; write redis://user:password@host:6379/0")
     })
 }

@@ -16,7 +16,7 @@ pub enum Message {
     /// To whom one listens.
     Hello(Hello),
     /// How much happens.
-    Figures(Figures),
+    Figures(Box<Figures>),
     /// Scopes were invalidated in the home region.
     Change(Change),
     /// Everything in the home region was invalidated.

@@ -150,7 +150,7 @@ async fn measure(service: &Service, mut redis: ConnectionManager, keyspace: &Key
         let page = service.metrics.page();
         let sample = Sample::now(&page, regions, &queries, hottest);
         if let Some(figures) = samples.push(sample) {
-            service.live.tell(Message::Figures(figures));
+            service.live.tell(Message::Figures(figures.into()));
         }
     }
 }

@@ -44,6 +44,9 @@ impl Target {
             .query_async(&mut redis)
             .await?;
         let identity = identity(&info)?;
+        if is_cluster_node(&info) && !self.keyspace.is_in_one_slot() {
+            return Err(RegionError::Scattered);
+        }
         let held = Held::read(&mut redis, &self.keyspace).await?;
         Ok(Found {
             redis,
@@ -126,6 +129,12 @@ pub(crate) enum RegionError {
     /// It does not say who it is.
     #[error("INFO does not tell {0}; the user needs the command INFO")]
     Anonymous(&'static str),
+    /// Its names lie at several servers, where nothing can be applied in one step.
+    #[error(
+        "this is a node of a cluster, which would spread the names; give them a hash tag of their own: \
+         --key-prefix '{{tm}}:', and the same as the edges' key_prefix"
+    )]
+    Scattered,
     /// Its tidemark is not the one that was written last: it was evicted, or this Redis has fallen
     /// back to an older state, or another writer has been here.
     #[error("its tidemark is not the one that was written last")]
@@ -204,6 +213,11 @@ impl Region {
 fn identity(info: &InfoDict) -> Result<String, RegionError> {
     let field = |name| info.get::<String>(name).ok_or(RegionError::Anonymous(name));
     Ok(format!("{} {}", field("run_id")?, field("master_replid")?))
+}
+
+/// Whether a server only holds what lies in its slots of a Redis Cluster.
+pub(crate) fn is_cluster_node(info: &InfoDict) -> bool {
+    info.get::<u8>("cluster_enabled") == Some(1)
 }
 
 /// A step that a Redis may only take so long for.

@@ -6,7 +6,7 @@ use redis::{AsyncConnectionConfig, Client, InfoDict, RedisResult};
 use tidemark_shared::tidemark::Tidemark;
 
 use super::{Expectation, Observation, Part};
-use crate::clock::now_ms;
+use crate::{clock::now_ms, relay::region::is_cluster_node};
 
 /// How long one step may take.
 const STEP: Duration = Duration::from_secs(2);
@@ -21,6 +21,11 @@ const NEARLY_FULL: f64 = 0.9;
 pub async fn redis(client: &Client, place: &str, expected: Expectation<'_>) -> Part {
     let observations = match look(client, expected).await {
         Ok(observations) => observations,
+        Err(error) if error.redirect_node().is_some() => vec![Observation::problem(
+            "server",
+            format!("another node of the cluster has the namespace's slot ({error})"),
+            "name that node in --redis, and in the edges' redis_url",
+        )],
         Err(error) => vec![Observation::problem(
             "server",
             error.to_string(),
@@ -41,6 +46,9 @@ async fn look(client: &Client, expected: Expectation<'_>) -> RedisResult<Vec<Obs
         .get_multiplexed_async_connection_with_config(&config)
         .await?;
     let info: InfoDict = redis::cmd("INFO").query_async(&mut redis).await?;
+    if is_cluster_node(&info) && !expected.keyspace.is_in_one_slot() {
+        return Ok(vec![scattered()]);
+    }
     let tidemark: Option<Vec<u8>> = redis::cmd("GET")
         .arg(expected.keyspace.tidemark())
         .query_async(&mut redis)
@@ -63,6 +71,14 @@ fn word(info: &InfoDict, field: &str) -> String {
 /// A field of `INFO`; 0 where it does not tell.
 fn number(info: &InfoDict, field: &str) -> u64 {
     info.get(field).unwrap_or_default()
+}
+
+fn scattered() -> Observation {
+    Observation::problem(
+        "server",
+        "a node of a cluster, which spreads the names over its slots: nothing can be proven",
+        "give the names a hash tag of their own: --key-prefix '{tm}:', and the same as the edges' key_prefix",
+    )
 }
 
 fn server(info: &InfoDict) -> Observation {

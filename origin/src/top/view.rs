@@ -87,7 +87,7 @@ impl View {
             }
             Ok(Message::Figures(figures)) => {
                 push(&mut self.history, Moment::of(&figures), HISTORY);
-                self.figures = Some(figures);
+                self.figures = Some(*figures);
             }
             Ok(Message::Feed(feed)) => {
                 // What all is well with at first is no news.

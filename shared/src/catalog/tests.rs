@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::{param::Params, policy::OnChange};
 
@@ -449,5 +451,65 @@ fn every_mistake_has_its_line_and_its_remedy() {
         assert_eq!(error.line, *line, "{to:?}: {error}");
         assert!(!error.help.is_empty());
         assert!(error.to_string().starts_with("tidemark.toml:"));
+    }
+}
+
+/// The examples in the tables of `docs/catalog.md` under `heading`: each field with its TOML.
+fn documented(heading: &str) -> BTreeMap<&'static str, &'static str> {
+    let text = include_str!("../../../docs/catalog.md");
+    let (_, section) = text.split_once(heading).unwrap();
+    let rows = section
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.starts_with('#'));
+    let rows = rows.filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let mut code = row.split('`').skip(1).step_by(2);
+        (code.next().unwrap(), code.last().unwrap())
+    })
+    .collect()
+}
+
+#[test]
+fn every_field_is_documented_with_an_example_that_can_be_read() {
+    // What each example is added to, or put in the place of.
+    let query = r#"
+path = "/org/{org}/q"
+params = { org = "int" }
+sql = "q.sql"
+reads = ["orders"]"#;
+    let command = r#"
+method = "POST"
+path = "/org/{org}/c"
+params = { org = "int" }
+sql = "c.sql""#;
+    let table = r#"
+scope = "org:{org_id}""#;
+    let around = r#"
+[query.other]
+path = "/other"
+sql = "other.sql"
+reads = ["orders", "it"]
+[table.orders]
+scope = "org:{org_id}"
+"#;
+    for (kind, required) in [("query", query), ("command", command), ("table", table)] {
+        let examples = documented(&format!("## `[{kind}.NAME]`"));
+        // The parser itself says which fields there are.
+        let unknown = Catalog::parse("t", &format!("[{kind}.it]\nnope = 1")).unwrap_err();
+        let unknown = unknown.to_string();
+        let (_, known) = unknown.split_once("expected").unwrap();
+        let known: BTreeSet<_> = known.split('`').skip(1).step_by(2).collect();
+        let shown: BTreeSet<_> = examples.keys().copied().collect();
+        assert_eq!(shown, known, "{kind}");
+        for (field, example) in examples {
+            let itself = format!("{field} =");
+            let others = required.lines().filter(|line| !line.starts_with(&itself));
+            let others: String = others.map(|line| format!("{line}\n")).collect();
+            let text = format!("{around}[{kind}.it]\n{others}{example}");
+            let read = Catalog::parse("t", &text);
+            assert!(example.starts_with(&itself), "{example}");
+            assert!(read.is_ok(), "{text}\n{read:?}");
+        }
     }
 }
