@@ -41,9 +41,9 @@ pub struct Source {
 /// Why nothing is heard from an origin.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// The address is none.
-    #[error("{0:?} is no address of an origin; write http://127.0.0.1:3001")]
-    Address(String),
+    /// The address is none. It may hold a password, so it is not repeated.
+    #[error("that is no address of an origin; write http://127.0.0.1:3001, and no user in it")]
+    Address,
     /// It can't be reached.
     #[error("{}", innermost(.0))]
     Unreachable(#[source] reqwest::Error),
@@ -128,11 +128,11 @@ impl Source {
     /// # Errors
     /// It is no address.
     pub fn new(origin: &str, token: Option<String>) -> Result<Self, StreamError> {
-        let not_one = || StreamError::Address(origin.to_owned());
-        let mut url = Url::parse(origin).map_err(|_| not_one())?;
-        let is_plain = url.scheme() == "http" && url.has_host() && url.username().is_empty();
-        if !is_plain || url.query().is_some() || url.fragment().is_some() {
-            return Err(not_one());
+        let mut url = Url::parse(origin).map_err(|_| StreamError::Address)?;
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        let has_more = url.query().is_some() || url.fragment().is_some();
+        if url.scheme() != "http" || !url.has_host() || has_user || has_more {
+            return Err(StreamError::Address);
         }
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/console/stream"));
@@ -211,5 +211,51 @@ impl Source {
             };
             listener.send(News::Found).await?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_plain_http_and_holds_no_secret() {
+        for (origin, stream) in [
+            (
+                "http://127.0.0.1:3001",
+                "http://127.0.0.1:3001/console/stream",
+            ),
+            ("http://[::1]:3001/", "http://[::1]:3001/console/stream"),
+            ("http://proxy/origin/", "http://proxy/origin/console/stream"),
+        ] {
+            assert_eq!(Source::new(origin, None).unwrap().url.as_str(), stream);
+        }
+        for origin in [
+            "127.0.0.1:3001",
+            "https://origin",
+            "http://me:secret@origin",
+            "http://:secret@origin",
+            "http://origin?token=secret",
+            "",
+        ] {
+            let error = Source::new(origin, None).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_an_object_with_the_name_of_its_event() {
+        let event = |data: &str| Sse::default().event("feed").data(data);
+        let heard = Heard::of(event(r#"{"at":7,"up":true}"#)).unwrap();
+        let line = serde_json::to_string(&heard).unwrap();
+        assert_eq!(line, r#"{"event":"feed","at":7,"up":true}"#);
+        assert_eq!(serde_json::from_str::<Heard>(&line).unwrap(), heard);
+        let twice = event(r#"{"event":"feed","at":7,"up":true}"#);
+        assert_eq!(Heard::of(twice).unwrap(), heard);
+        assert!(matches!(heard.read(), Ok(Message::Feed(feed)) if feed.up));
+        for nothing in ["", "7", "[]", "{"] {
+            assert_eq!(Heard::of(event(nothing)), None);
+        }
+        assert_eq!(Heard::of(Sse::default().data("{}")), None);
     }
 }
