@@ -15,7 +15,7 @@
 //! [`warm`] it [fills](fill) the cache as an edge does.
 //!
 //! Beside that, [`audit`] holds what is cached against the database, [`metrics`] counts, and [`live`] tells
-//! whoever watches what happens.
+//! whoever watches what happens: the console, and in a terminal [`top`].
 //!
 //! [`Origin::build`] binds and connects, [`Origin::run`] serves until it is told to stop; the
 //! binary is a thin `main` over both, and tests start the very same thing.
@@ -54,6 +54,7 @@ pub mod statement;
 pub mod status;
 pub mod telemetry;
 pub mod tide;
+pub mod top;
 mod trace;
 pub mod usage;
 pub mod warm;

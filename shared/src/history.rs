@@ -49,7 +49,8 @@ pub enum Doubt {
     Catalog,
     /// It holds no legible tidemark: evicted, flushed or empty.
     NoTidemark,
-    /// It holds a tidemark that was not written in the recorded epoch.
+    /// It holds a tidemark that was not written in the recorded epoch; a manager's: in another one of the
+    /// Redis whose events it hears.
     OtherEpoch,
     /// It has missed changes, or has fallen back to a state before them.
     Behind,
@@ -139,8 +140,8 @@ pub enum Succession {
     Next,
     /// It has been applied already: ignore it.
     Known,
-    /// Something may have been missed: begin a new epoch and apply it there.
-    Broken,
+    /// Something may have been missed, for this reason: begin a new epoch and apply it there.
+    Broken(Doubt),
 }
 
 /// What an event is to a Redis that holds this tidemark.
@@ -149,16 +150,18 @@ pub enum Succession {
 /// had no doubt since: a new epoch there is a new one here.
 pub fn succession(held: Option<&Tidemark>, event: &Event) -> Succession {
     let Some(held) = held else {
-        return Succession::Broken;
+        return Succession::Broken(Doubt::NoTidemark);
     };
-    if held.upstream != Some(event.epoch) || held.catalog != event.catalog {
-        Succession::Broken
+    if held.catalog != event.catalog {
+        Succession::Broken(Doubt::Catalog)
+    } else if held.upstream != Some(event.epoch) {
+        Succession::Broken(Doubt::OtherEpoch)
     } else if event.id <= held.event {
         Succession::Known
     } else if event.prev <= held.event {
         Succession::Next
     } else {
-        Succession::Broken
+        Succession::Broken(Doubt::Behind)
     }
 }
 
@@ -306,7 +309,7 @@ mod tests {
             // Another leader, who found event 7 settled.
             (event(id(3, 1), id(2, 7)), Succession::Next),
             // 8 had scopes.
-            (event(id(2, 9), id(2, 8)), Succession::Broken),
+            (event(id(2, 9), id(2, 8)), Succession::Broken(Doubt::Behind)),
             (event(id(2, 7), id(2, 6)), Succession::Known),
             (event(id(1, 99), id(1, 98)), Succession::Known),
         ] {
@@ -314,7 +317,7 @@ mod tests {
         }
         assert_eq!(
             succession(None, &event(id(2, 8), id(2, 7))),
-            Succession::Broken
+            Succession::Broken(Doubt::NoTidemark)
         );
     }
 
@@ -330,8 +333,9 @@ mod tests {
             catalog: Digest::of(b"another"),
             ..next
         };
-        for event in [renewed, redeployed] {
-            assert_eq!(succession(Some(&held), &event), Succession::Broken);
+        for (event, doubt) in [(renewed, Doubt::OtherEpoch), (redeployed, Doubt::Catalog)] {
+            let broken = Succession::Broken(doubt);
+            assert_eq!(succession(Some(&held), &event), broken);
         }
     }
 
@@ -341,7 +345,7 @@ mod tests {
         for event in events {
             match succession(Some(&held), event) {
                 Succession::Known => continue,
-                Succession::Broken => broken = true,
+                Succession::Broken(_) => broken = true,
                 Succession::Next => {}
             }
             scopes.extend(event.scopes.iter().cloned());

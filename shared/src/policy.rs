@@ -30,6 +30,17 @@ pub enum OnChange {
     Revalidate,
 }
 
+impl OnChange {
+    /// Its name in the catalog.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expire => "expire",
+            Self::Refresh => "refresh",
+            Self::Revalidate => "revalidate",
+        }
+    }
+}
+
 impl Policy {
     /// The `ttl` of a query that declares none.
     pub const DEFAULT_TTL: Duration = Duration::from_secs(5 * 60);

@@ -22,7 +22,7 @@ fn own(binary: &str, arguments: &[&str]) -> Ran {
 
 #[test]
 fn every_command_explains_itself() {
-    let cases: [(&str, &[&str], &[&str]); 12] = [
+    let cases: [(&str, &[&str], &[&str]); 13] = [
         (
             "tidemark-origin",
             &["--help"],
@@ -62,7 +62,13 @@ fn every_command_explains_itself() {
         (
             "tidemark-origin",
             &["relay", "--help"],
-            &["--database-url", "--redis", "--poll-ms"],
+            &[
+                "--database-url",
+                "--redis",
+                "--poll-ms",
+                "--metrics-listen",
+                "TIDEMARK_METRICS_LISTEN",
+            ],
         ),
         (
             "tidemark-origin",
@@ -73,6 +79,7 @@ fn every_command_explains_itself() {
                 "--to",
                 "TIDEMARK_TO",
                 "--key-prefix",
+                "--metrics-listen",
             ],
         ),
         (
@@ -104,6 +111,16 @@ fn every_command_explains_itself() {
             "tidemark-origin",
             &["audit", "--help"],
             &["--samples", "--rate", "--redis", "--database-url"],
+        ),
+        (
+            "tidemark-origin",
+            &["top", "--help"],
+            &[
+                "--origin",
+                "TIDEMARK_ORIGIN_URL",
+                "TIDEMARK_ADMIN_TOKEN",
+                "--json",
+            ],
         ),
         (
             "tidemark-host",

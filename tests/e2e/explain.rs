@@ -1,5 +1,6 @@
 //! What `tidemark-origin explain` tells of queries, and of changes that it takes back.
 
+use serde_json::{Value, json};
 use tidemark_tests::stack::Database;
 
 use crate::support::{Ran, assert_says, origin, origin_on};
@@ -50,6 +51,60 @@ async fn a_query_is_explained_table_by_table() {
     let none = explain(&database, &[]);
     assert!(!none.success);
     assert_says(&none, &["QUERY"]);
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_query_is_told_to_programs_too() {
+    let database = Database::plain_erp().await.unwrap();
+    let json = |query: &str| -> Value {
+        let ran = explain(&database, &[query, "--json"]);
+        assert!(ran.success, "{ran:?}");
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    let mut dashboard = json("dashboard");
+    let tables = dashboard["tables"].take();
+    assert_eq!(
+        dashboard,
+        json!({
+            "query": "dashboard",
+            "path": "/org/{org}/dashboard",
+            "sql": "sql/dashboard.sql",
+            "key": "{org:{org}}:dashboard:{digest of from, region, to}",
+            "max_staleness_ms": 1_000,
+            "ttl_ms": 300_000,
+            "on_change": "expire",
+            "l1_ms": 0,
+            "scopes": ["org:{org}", "org:*"],
+            "tables": null,
+            "acknowledged": [],
+            "findings": [],
+            "warnings": [],
+        })
+    );
+    let table = |name: &str| {
+        let tables = tables.as_array().unwrap();
+        let found = tables.iter().find(|table| table["table"] == name);
+        found.unwrap_or_else(|| panic!("no {name} in {tables:?}"))
+    };
+    assert_eq!(
+        *table("orders"),
+        json!({
+            "table": "orders",
+            "rows_of": {"member": "org:{org}", "column": "org_id", "along": []},
+            "update_of": ["customer_id", "id", "ordered_on", "org_id", "status"],
+        })
+    );
+    assert_eq!(
+        table("products")["rows_of"],
+        json!({"member": "org:{org}", "column": "org_id", "along": ["order_items", "orders"]})
+    );
+
+    let inventory = json("inventory");
+    assert_eq!(inventory["max_staleness_ms"], 0);
+    assert_eq!(inventory["ttl_ms"], Value::Null);
+    let products = json("products");
+    assert_eq!(products["scopes"], json!(["products"]));
+    assert_eq!(products["tables"][0]["rows_of"], Value::Null);
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ mod secrets;
 mod shutdown;
 mod slow;
 mod support;
+mod top;
 mod tracing;
 mod transcript;
 mod used_columns;

@@ -1,15 +1,19 @@
 //! What `/metrics` tells of a running system.
 
+use std::process::Command;
+
 use rustix::process::Signal;
 use serde_json::json;
 use tidemark_origin::metrics::declared::{self, Kind, Metric};
 use tidemark_tests::{
-    http::Answer,
+    http::{Answer, Client},
+    process::Launch,
+    server::Server,
     stack::{Setup, Stack},
     wait,
 };
 
-use crate::support::{dashboard, gate, order};
+use crate::support::{assert_problem, dashboard, gate, order};
 
 /// One scrape of an origin.
 #[derive(Debug)]
@@ -221,4 +225,97 @@ async fn of_a_redis_that_does_not_answer_nothing_is_told() {
         .command(http::Method::PUT, "/item/1", &json!({"value": "new"}))
         .await;
     assert!(changed.status.is_success(), "{changed:?}");
+}
+
+/// A relay or manager by itself, with metrics on a free port.
+async fn alone(stack: &Stack, name: &'static str, mut command: Command) -> Server {
+    command.env("TIDEMARK_METRICS_LISTEN", "127.0.0.1:0");
+    let launch = Launch {
+        name,
+        command,
+        log: stack
+            .origin_config
+            .log
+            .with_file_name(format!("{name}.log")),
+        end: Signal::TERM,
+        lease: None,
+    };
+    let started = Server::start(launch, "metrics on ", wait::LIMIT).await;
+    started.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+async fn get(server: &Server, path: &str) -> Answer {
+    let url = format!("{}{path}", server.url());
+    Client::default().get(&url).await.unwrap()
+}
+
+/// What a server that has nothing else to say answers, and that it ends when it is told to, whoever is
+/// connected.
+async fn assert_answers_nothing_else(mut server: Server) {
+    let healthy = get(&server, "/healthz").await;
+    assert_eq!(healthy.status, 200, "{healthy:?}");
+    for path in ["/", "/readyz", "/products", "/console/", "/metrics/"] {
+        assert_problem(&get(&server, path).await, 404, "unknown-path");
+    }
+    let url = format!("{}/metrics", server.url());
+    let client = Client::default();
+    let posted = client.send(http::Method::POST, &url, &[], "").await;
+    assert_problem(&posted.unwrap(), 405, "method-not-allowed");
+    server.process().signal(Signal::TERM);
+    let status = server.process().ended(wait::LIMIT).await.unwrap();
+    assert!(status.success(), "{status}");
+    assert!(client.get(&url).await.is_err());
+}
+
+#[tokio::test]
+async fn a_relay_by_itself_tells_what_it_counts() {
+    let mut stack = Stack::start().await;
+    stack.origin.process().kill();
+    let command = stack.origin_config.command(&["relay"]).unwrap();
+    let relay = alone(&stack, "relay", command).await;
+    stack.relay_leads().await;
+    stack
+        .sql("UPDATE products SET price = price + 1 WHERE id = 1")
+        .await;
+    let of_products = ["kind=\"table\",name=\"products\""];
+    let scrape = wait::until(
+        "the change is counted",
+        async || Scrape::read(&get(&relay, "/metrics").await),
+        |scrape| scrape.sum(declared::INVALIDATIONS.name, &of_products) >= Some(1.0),
+    )
+    .await;
+    assert_eq!(scrape.figure(declared::RELAY_LEADS, &[]), 1.0);
+    assert!(scrape.count(declared::APPLIED_SECONDS, &[]) >= Some(1.0));
+    let reason = ["reason=\"foreign\""];
+    assert_eq!(scrape.figure(declared::EPOCHS, &reason), 0.0);
+    assert_eq!(scrape.figure(declared::REDIS_UP, &[]), 1.0);
+    assert!(scrape.figure(declared::AGE_SECONDS, &[]) < 60.0);
+    assert_answers_nothing_else(relay).await;
+}
+
+#[tokio::test]
+async fn a_manager_by_itself_tells_of_its_region() {
+    let stack = Stack::start().await;
+    let far = stack.another_redis("far-redis").await;
+    let mut command = stack.origin_config.command(&["manager"]).unwrap();
+    command
+        .env("TIDEMARK_FROM", stack.redis.url())
+        .env("TIDEMARK_TO", far.url());
+    let manager = alone(&stack, "manager", command).await;
+    let region = format!("region=\"127.0.0.1:{}/0 tm:tidemark\"", far.config().port);
+    let of_region = [region.as_str()];
+    let scrape = wait::until(
+        "the region has a tidemark",
+        async || Scrape::read(&get(&manager, "/metrics").await),
+        |scrape| scrape.sum(declared::AGE_SECONDS.name, &of_region).is_some(),
+    )
+    .await;
+    assert_eq!(scrape.figure(declared::REDIS_UP, &of_region), 1.0);
+    assert!(scrape.figure(declared::REDIS_USED_MEMORY, &of_region) > 0.0);
+    // It began an epoch, since there was none; and what else may begin one is shown before it does.
+    for (reason, epochs) in [("no-tidemark", 1.0), ("behind", 0.0)] {
+        let reason = format!("{region},reason=\"{reason}\"");
+        assert_eq!(scrape.figure(declared::EPOCHS, &[&reason]), epochs);
+    }
+    assert_answers_nothing_else(manager).await;
 }

@@ -46,6 +46,7 @@ pub mod site;
 pub mod spawner;
 pub mod stack;
 pub mod tcp_relay;
+pub mod terminal;
 pub mod tools;
 pub mod traffic;
 pub mod wait;

@@ -1,19 +1,23 @@
 //! Arguments that several commands take.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use redis::IntoConnectionInfo as _;
 use sqlx::{Connection as _, PgConnection};
 use tidemark_shared::key::Keyspace;
+use tokio::task::JoinHandle;
 
 use crate::{
     database::Database,
+    http::MetricsServer,
     memory::Memory,
+    metrics::{self, region::Regions},
     queries::{Queries, QueryLimits},
-    relay::Targets,
+    relay::{Targets, region::Target},
     repository::Repository,
+    shutdown::Shutdown,
 };
 
 #[derive(Debug, Args)]
@@ -162,6 +166,56 @@ pub(super) struct PollArgs {
 impl PollArgs {
     pub(super) fn parse(&self) -> Duration {
         Duration::from_millis(self.poll_ms)
+    }
+}
+
+/// For commands that serve nothing else.
+#[derive(Debug, Args)]
+pub(super) struct MetricsArgs {
+    /// Where to answer /metrics and /healthz, as 127.0.0.1:3002; port 0 takes a free one. [default: nowhere]
+    #[arg(long, env = "TIDEMARK_METRICS_LISTEN", value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
+}
+
+impl MetricsArgs {
+    /// Begins to serve metrics, if that is wanted, until the shutdown is requested. What the regions tell
+    /// is among them, of their edges' answers to these queries.
+    pub(super) async fn serve(
+        &self,
+        regions: &[Arc<Target>],
+        keyspace: &Keyspace,
+        queries: Vec<String>,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<MetricsTask> {
+        let Some(address) = self.metrics_listen else {
+            return Ok(MetricsTask(None));
+        };
+        let told = Regions::new(regions, keyspace, queries)
+            .context("cannot set up the connection to Redis")?;
+        let server = MetricsServer::bind(address, told).await.with_context(|| {
+            format!("cannot listen on {address}; another --metrics-listen may be free")
+        })?;
+        for region in regions {
+            metrics::expect_region(&region.to_string());
+        }
+        // For people and scripts alike: with port 0 this is how they learn the port.
+        println!("metrics on http://{}", server.local_addr()?);
+        Ok(MetricsTask(Some(tokio::spawn(
+            server.run(shutdown.clone()),
+        ))))
+    }
+}
+
+/// A server of metrics under way, or none.
+pub(super) struct MetricsTask(Option<JoinHandle<()>>);
+
+impl MetricsTask {
+    /// Waits until it has finished, once the shutdown has been requested.
+    pub(super) async fn finish(self) {
+        if let Some(server) = self.0 {
+            // An error means that it has panicked, and its log says so.
+            let _ = server.await;
+        }
     }
 }
 

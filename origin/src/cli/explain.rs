@@ -11,9 +11,9 @@ use super::{
     output::{OutputArgs, print_json, print_line, print_text},
 };
 use crate::{
-    check::{self, Unsound},
+    check::{self, Finding, Unsound},
     explain::{
-        self,
+        Explanation,
         change::{self, Effect},
     },
     repository::Repository,
@@ -39,6 +39,16 @@ pub(super) struct ExplainArgs {
     change: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+/// What invalidates a query, as a program reads it.
+#[derive(Serialize)]
+struct Explained<'a> {
+    #[serde(flatten)]
+    explanation: &'a Explanation,
+    /// What `check` finds in this query.
+    findings: &'a [Finding],
+    warnings: &'a [Finding],
 }
 
 /// What a change would do, as a program reads it.
@@ -84,17 +94,29 @@ async fn query(args: &ExplainArgs, repository: &Repository, name: &str) -> anyho
     let mut examination = check::examine(&mut connection, repository).await?;
     let used = examination.uses.remove(name);
     let subject = format!("query {name:?} ");
-    let of_query = |finding: &check::Finding| finding.subject.starts_with(&subject);
+    let of_query = |finding: &Finding| finding.subject.starts_with(&subject);
     examination.findings.retain(of_query);
+    examination.warnings.retain(of_query);
     let Some(used) = used else {
         return Err(Unsound(examination.findings).into());
     };
-    print_text(explain::query(catalog, query, &used))?;
-    examination.warnings.retain(of_query);
-    for finding in &examination.findings {
+    let explained = Explained {
+        explanation: &Explanation::of(catalog, query, &used),
+        findings: &examination.findings,
+        warnings: &examination.warnings,
+    };
+    match args.output.json {
+        true => print_json(&explained),
+        false => Ok(print_explained(&explained)?),
+    }
+}
+
+fn print_explained(explained: &Explained<'_>) -> io::Result<()> {
+    print_text(explained.explanation)?;
+    for finding in explained.findings {
         print_line(format_args!("\n{finding}"))?;
     }
-    for warning in &examination.warnings {
+    for warning in explained.warnings {
         print_line(format_args!("\nwarning: {warning}"))?;
     }
     Ok(())

@@ -1,12 +1,15 @@
 //! `manager`: the cache manager, until it is told to stop.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use clap::Args;
 
-use super::arguments::{KeyspaceArgs, client};
+use super::arguments::{KeyspaceArgs, MetricsArgs, client};
 use crate::{
     manager::{Manager, ManagerConfig},
-    shutdown,
+    relay::region::Target,
+    shutdown::{self, Shutdown},
 };
 
 #[derive(Debug, Args)]
@@ -24,15 +27,23 @@ pub(super) struct ManagerArgs {
     to: String,
     #[command(flatten)]
     keyspace: KeyspaceArgs,
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 pub(super) async fn manager(args: ManagerArgs) -> anyhow::Result<()> {
-    let stop = shutdown::signal().context("cannot listen for signals")?;
+    let shutdown = Shutdown::when(shutdown::signal().context("cannot listen for signals")?);
     let config = ManagerConfig {
         from: client(&args.from)?,
         to: client(&args.to)?,
         keyspace: args.keyspace.parse(),
     };
+    let region = Arc::new(Target::new(config.to.clone(), config.keyspace.clone()));
+    // Without a catalog it knows no queries, and so nothing of the edges.
+    let metrics = args
+        .metrics
+        .serve(&[region], &config.keyspace, Vec::new(), &shutdown)
+        .await?;
     let work = async {
         let manager = Manager::connect(config).await?;
         // For people and scripts alike: from here on events are not missed without a new epoch.
@@ -41,7 +52,9 @@ pub(super) async fn manager(args: ManagerArgs) -> anyhow::Result<()> {
         Ok(())
     };
     tokio::select! {
-        worked = work => worked,
-        () = stop => Ok(()),
+        worked = work => return worked,
+        () = shutdown.requested() => {}
     }
+    metrics.finish().await;
+    Ok(())
 }

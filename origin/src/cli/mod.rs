@@ -14,6 +14,7 @@ mod purge;
 mod serve;
 mod status;
 mod tail;
+mod top;
 mod warm;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -45,7 +46,7 @@ enum Command {
     /// Serve queries and commands over HTTP, and relay invalidations.
     Serve(serve::ServeArgs),
     /// Relay invalidations, and nothing else.
-    Relay(serve::RelayArgs),
+    Relay(serve::RelayAloneArgs),
     /// Apply a relay's events to a Redis that the relay can't reach: another region's.
     Manager(manager::ManagerArgs),
     /// Invalidate whatever depends on a table, a member or a family, in every region.
@@ -58,6 +59,8 @@ enum Command {
     Keys(entries::KeysArgs),
     /// Show the relay's events as they happen.
     Tail(tail::TailArgs),
+    /// Watch an origin at work, in the terminal.
+    Top(top::TopArgs),
     /// Install the outbox and the triggers; safe to run again.
     Install(install::InstallArgs),
     /// Remove the outbox and the triggers.
@@ -107,6 +110,7 @@ impl Command {
             Self::Get(args) => entries::get(args).await,
             Self::Keys(args) => entries::keys(args).await,
             Self::Tail(args) => tail::tail(args).await,
+            Self::Top(args) => top::top(args).await,
             Self::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "tidemark-origin", &mut script);

@@ -7,7 +7,9 @@ use axum::http::Uri;
 use clap::Args;
 use tokio::sync::Notify;
 
-use super::arguments::{AnswerBytesArgs, CatalogArgs, DatabaseArgs, PollArgs, RedisArgs};
+use super::arguments::{
+    AnswerBytesArgs, CatalogArgs, DatabaseArgs, MetricsArgs, PollArgs, RedisArgs,
+};
 use crate::{
     app::{Origin, OriginConfig},
     audit::Rate,
@@ -18,7 +20,7 @@ use crate::{
     queries::QueryLimits,
     relay::{Relay, RelayConfig},
     repository::Repository,
-    shutdown,
+    shutdown::{self, Shutdown},
     tide::TideGauge,
 };
 
@@ -32,7 +34,7 @@ const OWN_FILES: u64 = 64;
 const TOKEN: usize = 16;
 
 #[derive(Debug, Args)]
-pub(super) struct RelayArgs {
+struct RelayArgs {
     #[command(flatten)]
     catalog: CatalogArgs,
     #[command(flatten)]
@@ -41,6 +43,14 @@ pub(super) struct RelayArgs {
     redis: RedisArgs,
     #[command(flatten)]
     poll: PollArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RelayAloneArgs {
+    #[command(flatten)]
+    relay: RelayArgs,
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 #[derive(Debug, Args)]
@@ -194,8 +204,12 @@ fn client_connections(args: &ServeArgs) -> anyhow::Result<usize> {
     Ok(usize::try_from(left).unwrap_or(usize::MAX))
 }
 
-pub(super) async fn relay(args: RelayArgs) -> anyhow::Result<()> {
-    let stop = shutdown::signal().context("cannot listen for signals")?;
+pub(super) async fn relay(args: RelayAloneArgs) -> anyhow::Result<()> {
+    let RelayAloneArgs {
+        relay: args,
+        metrics,
+    } = args;
+    let shutdown = Shutdown::when(shutdown::signal().context("cannot listen for signals")?);
     let repository = Repository::load(&args.catalog.catalog)?;
     let mut database = args.database.connect().await?;
     let examination = check::examine(&mut database, &repository).await?;
@@ -204,11 +218,18 @@ pub(super) async fn relay(args: RelayArgs) -> anyhow::Result<()> {
     installation.verify(&mut database).await?;
     drop(database);
     let poll = args.poll.parse();
+    let redis = args.redis.targets()?;
+    let keyspace = args.redis.keyspace();
+    let query_names = repository.catalog.queries.keys().cloned().collect();
+    let regions = redis.targets(&keyspace);
+    let metrics = metrics
+        .serve(&regions, &keyspace, query_names, &shutdown)
+        .await?;
     let relay = Relay::new(
         RelayConfig {
             database: args.database.parse()?,
-            redis: args.redis.targets()?,
-            keyspace: args.redis.keyspace(),
+            redis,
+            keyspace,
             stamp_ttl: repository.catalog.stamp_ttl(),
             catalog: repository.digest,
             installation: Arc::new(installation),
@@ -222,7 +243,8 @@ pub(super) async fn relay(args: RelayArgs) -> anyhow::Result<()> {
     );
     tokio::select! {
         () = relay.run() => {}
-        () = stop => {}
+        () = shutdown.requested() => {}
     }
+    metrics.finish().await;
     Ok(())
 }

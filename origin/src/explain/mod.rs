@@ -1,9 +1,10 @@
-//! What invalidates a query, for people: from the catalog, and from what the SQL really uses.
+//! What invalidates a query: from the catalog, and from what the SQL really uses.
 
 pub mod change;
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt, time::Duration};
 
+use serde::Serialize;
 use tidemark_shared::{
     catalog::{Catalog, FamilySource, MemberScope, Query},
     key::Key,
@@ -14,124 +15,217 @@ use tidemark_shared::{
 use crate::{check::QueryUse, usage::Columns};
 
 /// A query's path, key, promise and scopes, and table by table what changes its answers.
-#[must_use]
-pub fn query(catalog: &Catalog, query: &Query, used: &QueryUse) -> String {
-    let mut text = String::new();
-    // Writing to a string can't fail.
-    let _ = writeln!(text, "{}: GET {} ({})\n", query.name, query.path, query.sql);
-    let line = |name: &str, value: String| format!("{name:<15}{value}\n");
-    text += &line("key", Key::pattern(query));
-    let policy = &query.policy;
-    text += &line(
-        "max_staleness",
-        match policy.is_cacheable() {
-            true => format!(
-                "{}: no answer lags further behind the database",
-                humantime::format_duration(policy.max_staleness)
-            ),
-            false => "0s: never cached, so nothing needs to invalidate it".to_owned(),
-        },
-    );
-    if policy.is_cacheable() {
-        text += &line(
-            "ttl",
-            format!(
-                "{}: no answer is kept longer",
-                humantime::format_duration(policy.ttl)
-            ),
-        );
-    }
-    match policy.on_change {
-        OnChange::Expire => {}
-        OnChange::Refresh => {
-            let meaning =
-                "refresh: what is read most is loaded anew as soon as a change touches it";
-            text += &line("on_change", meaning.to_owned());
-        }
-        OnChange::Revalidate => {
-            let meaning =
-                "revalidate: an old answer is served within the promise while it is loaded anew";
-            text += &line("on_change", meaning.to_owned());
-        }
-    }
-    if policy.has_l1() {
-        text += &line(
-            "l1",
-            format!(
-                "{}: for so long an edge may serve an answer again without asking Redis",
-                humantime::format_duration(policy.l1)
-            ),
-        );
-    }
-    let scopes = scopes(query);
-    let scopes = if scopes.is_empty() {
-        "none".to_owned()
-    } else {
-        scopes.join(", ")
-    };
-    text += &line("scopes", scopes);
+///
+/// Shown, it is for people; as JSON its names are an interface (`docs/interface.md`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    query: String,
+    path: String,
+    sql: String,
+    key: String,
+    /// 0 where it is never cached.
+    max_staleness_ms: i64,
+    /// None where it is never cached.
+    ttl_ms: Option<i64>,
+    on_change: &'static str,
+    /// 0 where it is off.
+    l1_ms: i64,
+    scopes: Vec<String>,
+    tables: Vec<TableUse>,
+    acknowledged: Vec<Acknowledged>,
+}
 
-    text += "\nwhat changes its answers\n";
-    for (table, columns) in &used.columns {
-        let _ = writeln!(
-            text,
-            "  {table:<17}{}; {}",
-            rows(catalog, query, table),
-            operations(columns)
-        );
-    }
-    if used.columns.is_empty() {
-        text += "  no table\n";
-    }
-    let accepted: Vec<_> = used.acknowledged(query).collect();
-    if !accepted.is_empty() {
-        text += "\nwhat changes them unseen, as acknowledged\n";
-        for (source, reason) in accepted {
-            let _ = writeln!(text, "  {}: {reason}", source.name);
+/// What of a table changes a query's answers. Any insertion and deletion of these rows does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct TableUse {
+    table: String,
+    /// Only the rows of the query's member; else any.
+    rows_of: Option<MemberRows>,
+    /// The columns whose update does; None where any update does.
+    update_of: Option<BTreeSet<String>>,
+}
+
+/// The rows of a table that belong to a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct MemberRows {
+    /// With the parameter in place of its value, as in `org:{org}`.
+    member: String,
+    /// The column with the member's id: of this table, or of the last one on the way.
+    column: String,
+    /// The tables that foreign keys lead along to it.
+    along: Vec<String>,
+}
+
+/// Something that no trigger sees, and that the catalog accepts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Acknowledged {
+    source: String,
+    reason: String,
+}
+
+impl Explanation {
+    /// Explains a query of the catalog, of which PostgreSQL has told what it uses.
+    #[must_use]
+    pub fn of(catalog: &Catalog, query: &Query, used: &QueryUse) -> Self {
+        let policy = &query.policy;
+        let tables = used.columns.iter().map(|(table, columns)| TableUse {
+            table: table.clone(),
+            rows_of: rows(catalog, query, table),
+            update_of: match columns {
+                Columns::All => None,
+                Columns::Named(columns) => Some(columns.clone()),
+            },
+        });
+        let acknowledged = used.acknowledged(query);
+        let acknowledged = acknowledged.map(|(source, reason)| Acknowledged {
+            source: source.name.clone(),
+            reason: reason.to_owned(),
+        });
+        Self {
+            query: query.name.clone(),
+            path: query.path.clone(),
+            sql: query.sql.clone(),
+            key: Key::pattern(query),
+            max_staleness_ms: policy.max_staleness_ms(),
+            ttl_ms: policy.is_cacheable().then(|| policy.ttl_ms()),
+            on_change: policy.on_change.name(),
+            l1_ms: policy.l1_ms(),
+            scopes: scopes(query),
+            tables: tables.collect(),
+            acknowledged: acknowledged.collect(),
         }
     }
-    text
 }
 
 /// The scopes of a query, with the parameter in place of its value.
 fn scopes(query: &Query) -> Vec<String> {
     let mut scopes = Vec::new();
-    if let Some(MemberScope { family, param }) = &query.member {
-        scopes.push(format!("{family}:{{{param}}}"));
-        scopes.push(Scope::Family(family.clone()).to_string());
+    if let Some(member) = &query.member {
+        scopes.push(member_pattern(member));
+        scopes.push(Scope::Family(member.family.clone()).to_string());
     }
     scopes.extend(query.whole_tables.iter().cloned());
     scopes
 }
 
-/// Which rows of a table matter, and how they are told from others.
-fn rows(catalog: &Catalog, query: &Query, table: &str) -> String {
-    let source = query.member.as_ref().and_then(|member| {
-        let sources = catalog.tables.get(table)?;
-        let source = sources
-            .iter()
-            .find(|source| source.family == member.family)?;
-        Some((member, source))
-    });
-    match source {
-        None => "any row".to_owned(),
-        Some((MemberScope { family, param }, FamilySource { via, column, .. })) => {
-            let way = match via.as_slice() {
-                [] => column.clone(),
-                via => format!("{}.{column} along foreign keys", via.join(".")),
-            };
-            format!("rows of {family}:{{{param}}} by {way}")
+fn member_pattern(MemberScope { family, param }: &MemberScope) -> String {
+    format!("{family}:{{{param}}}")
+}
+
+/// Which rows of a table matter, and how they are told from others; None where any row does.
+fn rows(catalog: &Catalog, query: &Query, table: &str) -> Option<MemberRows> {
+    let member = query.member.as_ref()?;
+    let sources = catalog.tables.get(table)?;
+    let FamilySource { via, column, .. } = sources
+        .iter()
+        .find(|source| source.family == member.family)?;
+    Some(MemberRows {
+        member: member_pattern(member),
+        column: column.clone(),
+        along: via.clone(),
+    })
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            query, path, sql, ..
+        } = self;
+        writeln!(f, "{query}: GET {path} ({sql})\n")?;
+        let mut line = |name: &str, value: &str| writeln!(f, "{name:<15}{value}");
+        line("key", &self.key)?;
+        match self.max_staleness_ms {
+            0 => line(
+                "max_staleness",
+                "0s: never cached, so nothing needs to invalidate it",
+            )?,
+            ms => {
+                let promise = format!(
+                    "{}: no answer lags further behind the database",
+                    duration(ms)
+                );
+                line("max_staleness", &promise)?;
+            }
+        }
+        if let Some(ttl_ms) = self.ttl_ms {
+            let ttl = format!("{}: no answer is kept longer", duration(ttl_ms));
+            line("ttl", &ttl)?;
+        }
+        let refresh = OnChange::Refresh.name();
+        let revalidate = OnChange::Revalidate.name();
+        if self.on_change == refresh {
+            let meaning = "what is read most is loaded anew as soon as a change touches it";
+            line("on_change", &format!("{refresh}: {meaning}"))?;
+        } else if self.on_change == revalidate {
+            let meaning = "an old answer is served within the promise while it is loaded anew";
+            line("on_change", &format!("{revalidate}: {meaning}"))?;
+        }
+        if self.l1_ms > 0 {
+            let l1 = format!(
+                "{}: for so long an edge may serve an answer again without asking Redis",
+                duration(self.l1_ms)
+            );
+            line("l1", &l1)?;
+        }
+        match self.scopes.as_slice() {
+            [] => line("scopes", "none")?,
+            scopes => line("scopes", &scopes.join(", "))?,
+        }
+
+        f.write_str("\nwhat changes its answers\n")?;
+        for table in &self.tables {
+            writeln!(f, "  {table}")?;
+        }
+        if self.tables.is_empty() {
+            f.write_str("  no table\n")?;
+        }
+        if !self.acknowledged.is_empty() {
+            f.write_str("\nwhat changes them unseen, as acknowledged\n")?;
+        }
+        for Acknowledged { source, reason } in &self.acknowledged {
+            writeln!(f, "  {source}: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for TableUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<17}", self.table)?;
+        match &self.rows_of {
+            None => f.write_str("any row")?,
+            Some(rows) => write!(f, "{rows}")?,
+        }
+        f.write_str("; insert, delete, ")?;
+        match &self.update_of {
+            None => f.write_str("any update"),
+            Some(columns) if columns.is_empty() => f.write_str("no update"),
+            Some(columns) => {
+                let columns: Vec<_> = columns.iter().map(String::as_str).collect();
+                write!(f, "update of {}", columns.join(", "))
+            }
         }
     }
 }
 
-fn operations(columns: &Columns) -> String {
-    match columns {
-        Columns::All => "insert, delete, any update".to_owned(),
-        Columns::Named(columns) if columns.is_empty() => "insert, delete, no update".to_owned(),
-        Columns::Named(columns) => {
-            let columns: Vec<_> = columns.iter().map(String::as_str).collect();
-            format!("insert, delete, update of {}", columns.join(", "))
+impl fmt::Display for MemberRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            member,
+            column,
+            along,
+        } = self;
+        match along.as_slice() {
+            [] => write!(f, "rows of {member} by {column}"),
+            along => write!(
+                f,
+                "rows of {member} by {}.{column} along foreign keys",
+                along.join(".")
+            ),
         }
     }
+}
+
+fn duration(ms: i64) -> impl fmt::Display {
+    humantime::format_duration(Duration::from_millis(ms.unsigned_abs()))
 }

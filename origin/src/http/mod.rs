@@ -8,6 +8,7 @@ mod failure;
 mod health;
 mod read;
 mod respond;
+mod scrape;
 mod server;
 mod write;
 
@@ -17,7 +18,6 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::header,
     middleware,
     response::{IntoResponse as _, Response},
     routing,
@@ -36,11 +36,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use crate::{
     live::Live,
     memory::Memory,
-    metrics::{
-        Stopwatch,
-        exposition::{self, Exposition},
-        region::Regions,
-    },
+    metrics::{Stopwatch, exposition::Exposition, region::Regions},
     queries::Queries,
     repository::Repository,
     shutdown::Shutdown,
@@ -51,6 +47,7 @@ pub(crate) use access::Access;
 use failure::Failure;
 pub(crate) use health::Readiness;
 use respond::{problem_response, set};
+pub(crate) use scrape::MetricsServer;
 pub(crate) use server::{Clients, serve as serve_http};
 
 /// What every request may use.
@@ -129,10 +126,7 @@ async fn farewell(State(shutdown): State<Shutdown>, mut response: Response) -> R
 /// `/metrics`: for Prometheus.
 async fn metrics(State(service): State<Arc<Service>>) -> Response {
     service.memory.show();
-    let mut page = service.metrics.page();
-    service.regions.show(&mut page).await;
-    let content_type = [(header::CONTENT_TYPE, exposition::CONTENT_TYPE)];
-    (content_type, page.into_text()).into_response()
+    scrape::page(&service.metrics, &service.regions).await
 }
 
 /// The catalog has the routes, the same ones for edge and origin; axum only brings the request.

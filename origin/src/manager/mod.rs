@@ -21,9 +21,12 @@ use tidemark_shared::{
 };
 use tokio::time;
 
-use crate::relay::{
-    back_off::BackOff,
-    region::{Found, Region, RegionError, Target, new_epoch, within},
+use crate::{
+    metrics,
+    relay::{
+        back_off::BackOff,
+        region::{Found, Region, RegionError, Target, new_epoch, within},
+    },
 };
 use feed::Feed;
 
@@ -129,7 +132,7 @@ impl Manager {
             let epoch = match (succession, region.tidemark()) {
                 (Succession::Known, _) => return Ok(()),
                 (Succession::Next, Some(held)) => held.epoch,
-                (Succession::Next, None) | (Succession::Broken, _) => new_epoch(),
+                (Succession::Next, None) | (Succession::Broken(_), _) => new_epoch(),
             };
             let here = Event {
                 epoch,
@@ -137,8 +140,9 @@ impl Manager {
             };
             match region.apply(&here, Some(event.epoch)).await {
                 Ok(()) => {
-                    if succession == Succession::Broken {
-                        tracing::info!(to = %self.to, %epoch, event = %event.id, "a new epoch begins");
+                    if let Succession::Broken(doubt) = succession {
+                        metrics::count_epoch(&self.to.to_string(), doubt);
+                        tracing::info!(to = %self.to, %epoch, event = %event.id, doubt = doubt.name(), "a new epoch begins");
                     } else if !event.scopes.is_empty() {
                         tracing::debug!(event = %event.id, scopes = event.scopes.len(), "changes applied");
                     }

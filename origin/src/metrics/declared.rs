@@ -155,7 +155,7 @@ metrics! {
     APPLIED_SECONDS = Histogram(Seconds) of Origin, "tidemark_applied_seconds" [],
         "Time from commit to applied in every region that answered, at most: from the last look at the outbox that did not show the change. Each cycle of the relay that had changes counts once.";
     EPOCHS = Counter(Count) of Origin, "tidemark_epochs_total" ["region", "reason"],
-        "Epochs that this relay has begun, each of which invalidates everything in a region; by why the one before could not go on.";
+        "Epochs that this relay or manager has begun, each of which invalidates everything in a region; by why the one before could not go on.";
     AUDIT_SAMPLES = Counter(Count) of Origin, "tidemark_audit_samples_total" ["query", "result"],
         "Cached answers that were held against the database: equal, explained, skipped, or violation, which is a stale answer or a query that does not answer the same twice. query is empty for what is no entry of this catalog.";
     PROMISE_SECONDS = Gauge(Seconds) of Origin, "tidemark_promise_seconds" ["query"],
