@@ -47,6 +47,7 @@ clean-demo: ## Remove the demo's data.
 
 # End-to-end tests mostly wait, so there are more of them at a time than a small machine has cores.
 test: build ## Run all tests; the last summary is that of the survival tests.
+	@ops/setup --browser
 	@ops/prometheus/check
 	@# The edge by itself: beside it, everything else would be built a second time, with its features.
 	cargo test --package tidemark-edge --tests

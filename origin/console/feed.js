@@ -4,7 +4,7 @@
 // one line, and can be paused.
 
 import { byId, element, setText } from "./element.js";
-import { clock, count, duration, integer } from "./format.js";
+import { clock, duration, integer } from "./format.js";
 
 /** How many lines stay. */
 const LENGTH = 80;
@@ -80,7 +80,7 @@ export class Feed {
 
   #label() {
     const held = this.#waiting.length;
-    setText(this.#button, this.#paused && held > 0 ? `Paused, ${count(held)} new` : this.#paused ? "Paused" : "Pause");
+    setText(this.#button, this.#paused && held > 0 ? `Paused, ${integer(held)} new` : this.#paused ? "Paused" : "Pause");
   }
 }
 
@@ -97,14 +97,10 @@ function ofChange({ scopes, more, queries, applied_ms }) {
   if (more > 0) what.append(`and ${integer(more)} more`);
   return [
     what,
-    element("p", { class: "applied" }, element("span", { class: "visually-hidden" }, "applied after "), applied(applied_ms)),
+    element("p", { class: "applied" }, element("span", { class: "visually-hidden" }, "applied after at most "), duration(applied_ms)),
     element("p", { class: "queries" }, queries.length > 0 ? queries.join(", ") : "no query depends on it"),
   ];
 }
-
-/** Between commit and applied lay at least and at most so much. */
-const applied = ({ at_least, at_most }) =>
-  at_least === at_most ? duration(at_most) : `${integer(at_least)}–${duration(at_most)}`;
 
 function fold(entries) {
   const changes = entries.filter(({ kind }) => kind === "change");

@@ -32,8 +32,6 @@ listen("stream", {
   },
   hello(hello) {
     known.hello = hello;
-    // A stream begins with the feed up; if it is not, the server says so.
-    known.feedUp = true;
     setText(byId("about"), `${hello.version}, catalog ${hello.catalog.slice(0, 8)}`);
     for (const id of ["window", "window-foot"]) setText(byId(id), String(hello.window_s));
     tables.greet(hello);
@@ -61,6 +59,8 @@ listen("stream", {
     feed.keys(keys);
   },
   feed(state) {
+    // Each stream begins by telling it.
+    if (state.up === known.feedUp) return;
     known.feedUp = state.up;
     feed.feed(state);
     verdict();
