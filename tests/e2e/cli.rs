@@ -210,6 +210,8 @@ fn what_is_missing_or_unknown_is_named() {
             &["audit", "--database-url", "postgres://x", "--rate", "0"],
             "--rate 0 would never end",
         ),
+        (&["tail", "--redis", "redis:nonsense"], "write redis://"),
+        (&["tail", "--redis", "rediss://cache"], "TLS to Redis"),
     ] {
         let ran = own("tidemark-origin", arguments);
         assert!(!ran.success, "{arguments:?}");
