@@ -135,7 +135,10 @@ impl Listener<'_> {
     /// What an event says; the relay has `looked` before it.
     fn change(&self, event: &Event, looked: Option<i64>, at: i64) -> Change {
         let queries = self.catalog.queries.values();
-        let is_touched = |query: &&Query| event.scopes.iter().any(|scope| query.depends_on(scope));
+        let is_touched = |query: &&Query| {
+            let is_cached = query.policy.is_cacheable();
+            is_cached && event.scopes.iter().any(|scope| query.depends_on(scope))
+        };
         let scopes = event.scopes.iter().take(SCOPES);
         Change {
             id: event.id,

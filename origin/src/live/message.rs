@@ -186,7 +186,7 @@ pub struct Change {
     pub scopes: Vec<String>,
     /// How many more.
     pub more: usize,
-    /// The queries that depend on them.
+    /// The cached queries that depend on them.
     pub queries: Vec<String>,
     /// From commit to applied, in ms, at most: since the look before, which did not show it; by the clocks
     /// of PostgreSQL and of this origin.
