@@ -190,6 +190,53 @@ async fn a_table_is_counted_by_its_name_where_a_query_depends_on_all_of_it() {
 }
 
 #[tokio::test]
+async fn a_change_is_counted_by_the_table_that_was_changed_whatever_it_touches() {
+    let stack = Setup::default().start().await;
+    let changes = async |table: &str| {
+        let of_table = format!("table=\"{table}\"");
+        let scrape = Scrape::of(&stack).await;
+        scrape.figure(declared::CHANGES, &[&of_table])
+    };
+    for table in ["orders", "order_items", "products"] {
+        assert_eq!(changes(table).await, 0.0, "{table}");
+    }
+    // One row and several, members and paths to members, and the table as a whole.
+    for (table, change) in [
+        (
+            "orders",
+            "UPDATE orders SET status = 'shipped' WHERE id = 1",
+        ),
+        (
+            "order_items",
+            "UPDATE order_items SET quantity = quantity + 1 WHERE order_id IN (1, 2)",
+        ),
+        (
+            "products",
+            "UPDATE products SET price = price + 1 WHERE id = 1",
+        ),
+    ] {
+        stack.sql(change).await;
+        wait::until(table, async || changes(table).await, |count| *count >= 1.0).await;
+    }
+    assert_eq!(changes("payments").await, 0.0);
+    // A purge is no change of a table.
+    let (orders, products) = (changes("orders").await, changes("products").await);
+    stack.settled().await;
+    let url = format!("{}/admin/purge", stack.origin.url());
+    let json = [("content-type", "application/json")];
+    let client = Client::default();
+    let purged = client
+        .send(http::Method::POST, &url, &json, r#"{"all": true}"#)
+        .await;
+    assert_eq!(purged.unwrap().header("tidemark-invalidation"), "applied");
+    stack.settled().await;
+    assert_eq!(
+        (changes("orders").await, changes("products").await),
+        (orders, products)
+    );
+}
+
+#[tokio::test]
 async fn of_a_redis_that_does_not_answer_nothing_is_told() {
     let mut stack = Stack::with().catalog(gate::CATALOG).start().await;
     let other = stack.another_redis("other").await;

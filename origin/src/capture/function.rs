@@ -14,7 +14,7 @@ use super::{
 };
 
 /// How an outbox row begins.
-const INTO_OUTBOX: &str = "INSERT INTO tidemark.outbox (kind, name, members)";
+const INTO_OUTBOX: &str = "INSERT INTO tidemark.outbox (source, kind, name, members)";
 
 /// What the changed rows of a table record.
 #[derive(Debug)]
@@ -114,10 +114,7 @@ REVOKE ALL ON FUNCTION {name}() FROM PUBLIC;
             .iter()
             .map(|record| match record.mark.family() {
                 None => self.whole_row("'{}'::pg_catalog.text[]"),
-                Some(family) => format!(
-                    "('f'::pg_catalog.\"char\", {}, '{{}}'::pg_catalog.text[])",
-                    literal(family)
-                ),
+                Some(family) => self.row('f', family, "'{}'::pg_catalog.text[]"),
             });
         // Two marks may be of one family.
         let rows: BTreeSet<_> = rows.collect();
@@ -126,10 +123,21 @@ REVOKE ALL ON FUNCTION {name}() FROM PUBLIC;
     }
 
     fn whole_row(&self, members: &str) -> String {
+        self.row('t', self.table, members)
+    }
+
+    /// A row for the outbox.
+    fn row(&self, kind: char, name: &str, members: &str) -> String {
         format!(
-            "('t'::pg_catalog.\"char\", {}::pg_catalog.text, {members})",
-            literal(self.table)
+            "({}, '{kind}'::pg_catalog.\"char\", {}::pg_catalog.text, {members})",
+            self.source(),
+            literal(name)
         )
+    }
+
+    /// The table, as an outbox row tells it.
+    fn source(&self) -> String {
+        format!("{}::pg_catalog.text", literal(self.table))
     }
 
     /// For inserts and deletes, which have one transition table.
@@ -312,20 +320,15 @@ END
                         Some(counts) => format!("{counts} AND ({there})"),
                     };
                     let values = format!("ARRAY[{}]", join(sides, ", ", value));
-                    format!(
-                        "('{}'::pg_catalog.\"char\", {}, {})",
-                        kind(mark),
-                        literal(name),
-                        members(Some(condition), values)
-                    )
+                    self.row(kind(mark), name, &members(Some(condition), values))
                 }
             }
         });
         format!(
             "{INTO_OUTBOX}
-      SELECT s.kind, s.name, s.members FROM {from} CROSS JOIN LATERAL (VALUES
+      SELECT s.source, s.kind, s.name, s.members FROM {from} CROSS JOIN LATERAL (VALUES
         {rows}
-      ) AS s (kind, name, members) WHERE s.members IS NOT NULL"
+      ) AS s (source, kind, name, members) WHERE s.members IS NOT NULL"
         )
     }
 
@@ -338,6 +341,7 @@ END
         columns: &[&String],
         touched: &str,
     ) -> String {
+        let source = self.source();
         let parts = join(marks, "\n      UNION ALL ", |Marked { mark, condition }| {
             let counts = condition.map(|number| format!("t.d{number}"));
             // In the key's own order.
@@ -350,8 +354,7 @@ END
                     format!(" WHERE EXISTS (SELECT FROM touched AS t WHERE {counts})")
                 });
                 return format!(
-                    "SELECT 't'::pg_catalog.\"char\", {}::pg_catalog.text, '{{}}'::pg_catalog.text[]{only_if}",
-                    literal(self.table)
+                    "SELECT {source}, 't'::pg_catalog.\"char\", {source}, '{{}}'::pg_catalog.text[]{only_if}",
                 );
             };
             let values = join(mark.columns(), ", ", |column| {
@@ -375,7 +378,7 @@ END
             };
             // LIMIT bounds the result: one more than FOLD_AT is enough to know.
             format!(
-                "SELECT CASE WHEN {folds} THEN 'f'::pg_catalog.\"char\" ELSE '{kind}' END,
+                "SELECT {source}, CASE WHEN {folds} THEN 'f'::pg_catalog.\"char\" ELSE '{kind}' END,
         {name},
         CASE WHEN {folds} THEN '{{}}'::pg_catalog.text[] ELSE pg_catalog.array_agg({value}) END
         FROM (SELECT DISTINCT {values} FROM touched AS t WHERE {counts}{there} LIMIT {limit}) AS d

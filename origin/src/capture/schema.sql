@@ -25,10 +25,12 @@ CREATE TABLE IF NOT EXISTS tidemark.outbox (
     kind    "char" NOT NULL, -- no CHECK: each statement of a writer would parse it anew
     name    text   NOT NULL,
     members text[] NOT NULL DEFAULT '{}',
+    source  text, -- the table that was changed, as the catalog calls it; none if it was none (a purge)
     -- By transaction first: the relay looks only at those that may have committed since it last
     -- looked, and so never at rows that it has deleted but that can't be vacuumed yet.
     PRIMARY KEY (xact, id)
 );
+ALTER TABLE tidemark.outbox ADD COLUMN IF NOT EXISTS source text;
 -- A queue: its rows live for milliseconds. Vacuumed by how many have died, since it has no size that
 -- a share could be taken of, and without pauses.
 ALTER TABLE tidemark.outbox SET (

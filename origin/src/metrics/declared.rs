@@ -152,6 +152,8 @@ metrics! {
         "1 while the relay of this process leads, else 0.";
     INVALIDATIONS = Counter(Count) of Origin, "tidemark_invalidations_total" ["kind", "name"],
         "Scopes that were invalidated, each once in a cycle of the relay: a table by its name, a member or a whole family by the name of the family.";
+    CHANGES = Counter(Count) of Origin, "tidemark_changes_total" ["table"],
+        "Changes that were applied, by the table that was changed: a statement counts once for the table as a whole, and once for each family that it touches.";
     APPLIED_SECONDS = Histogram(Seconds) of Origin, "tidemark_applied_seconds" [],
         "Time from commit to applied in every region that answered, at most: from the last look at the outbox that did not show the change. Each cycle of the relay that had changes counts once.";
     EPOCHS = Counter(Count) of Origin, "tidemark_epochs_total" ["region", "reason"],

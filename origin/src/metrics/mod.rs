@@ -179,6 +179,20 @@ pub(crate) fn count_invalidations(scopes: &[Scope]) {
     }
 }
 
+/// Shows a table's changes as 0 before there are any.
+pub(crate) fn expect_changes(table: &str) {
+    changes(table, 0);
+}
+
+/// Counts what changes of a table have recorded and is applied.
+pub(crate) fn count_changes(table: &str, records: u64) {
+    changes(table, records);
+}
+
+fn changes(table: &str, records: u64) {
+    metrics::counter!(declared::CHANGES.name, "table" => table.to_owned()).increment(records);
+}
+
 /// Counts a cycle after which changes have been applied that were not visible at `unseen`.
 pub(crate) fn count_applied(unseen: Instant) {
     metrics::histogram!(declared::APPLIED_SECONDS.name).record(unseen.elapsed());

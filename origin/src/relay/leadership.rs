@@ -197,6 +197,9 @@ impl<'a> Leadership<'a> {
             }
             let settled = outbox::settle(&mut self.database, &drained.rows, prev);
             in_time(settled).await?;
+            for (table, records) in &drained.changes {
+                metrics::count_changes(table, *records);
+            }
             tracing::debug!(event = %prev, scopes = drained.scopes.len(), "changes applied");
             self.last_change = prev;
         }

@@ -39,7 +39,7 @@ use crate::{
     capture::{CaptureError, Installation},
     database::Database,
     memory::Memory,
-    metrics::Level,
+    metrics::{self, Level},
     refresh::Heat,
     tide::TideGauge,
 };
@@ -136,6 +136,9 @@ impl Relay {
         heat: Arc<Heat>,
     ) -> Self {
         let targets = config.redis.targets(&config.keyspace);
+        for table in &config.installation.tables {
+            metrics::expect_changes(table);
+        }
         Self {
             config,
             targets,

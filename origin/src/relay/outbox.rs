@@ -1,6 +1,6 @@
 //! The relay's side of the outbox: take what is visible, delete what is applied.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
 use tidemark_shared::{event::EventId, scope::Scope};
@@ -51,6 +51,8 @@ pub(super) struct Drained {
     pub(super) rows: Taken,
     /// Their distinct scopes.
     pub(super) scopes: Vec<Scope>,
+    /// How many rows the changes of each table have left; those of no table are not among them.
+    pub(super) changes: BTreeMap<String, u64>,
     /// Whether these were all.
     pub(super) whole: bool,
     /// Where to go on once they have been settled.
@@ -119,7 +121,7 @@ pub(super) async fn drain(
     let (tables, digest, links) = installation.watched();
     let rows = sqlx::query(AssertSqlSafe(format!(
         "WITH batch AS MATERIALIZED (
-             SELECT id, kind, name, members FROM tidemark.outbox
+             SELECT id, kind, name, members, source FROM tidemark.outbox
              WHERE xact >= $4::xid8 ORDER BY xact, id LIMIT {BATCH}
          ), keys AS (
              SELECT name, array_agg(key ORDER BY id, place) AS keys
@@ -130,8 +132,8 @@ pub(super) async fn drain(
              {unchanged} AS unchanged, o.*
          FROM (SELECT) AS always
          LEFT JOIN LATERAL (
-             SELECT id, kind::text AS kind, name, CASE WHEN kind <> 'p' THEN members END AS members FROM batch
-             UNION ALL SELECT NULL, 'r', name, tidemark.members(name, keys) FROM keys
+             SELECT id, kind::text AS kind, name, CASE WHEN kind <> 'p' THEN members END AS members, source FROM batch
+             UNION ALL SELECT NULL, 'r', name, tidemark.members(name, keys), NULL FROM keys
          ) AS o ON true",
         unchanged = capture::unchanged()
     )))
@@ -148,6 +150,7 @@ pub(super) async fn drain(
             from: from.clone(),
         },
         scopes: Vec::new(),
+        changes: BTreeMap::new(),
         whole: true,
         next: from.clone(),
     };
@@ -164,6 +167,9 @@ pub(super) async fn drain(
                 .ids
                 .extend(row.try_get::<Option<i64>, _>("id")?);
             distinct.extend(scopes(row)?);
+            if let Some(source) = row.try_get::<Option<String>, _>("source")? {
+                *drained.changes.entry(source).or_default() += 1;
+            }
         }
     }
     drained.scopes = distinct.into_iter().collect();
