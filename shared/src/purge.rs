@@ -158,15 +158,12 @@ impl Target {
             Self::All => true,
             Self::Family(family) => entry.family() == Some(family),
             Self::Member { family, id } => entry.namespace == Scope::member(family, id).to_string(),
+            // A table as a whole touches no single member.
             Self::Table(_) => catalog.queries.get(entry.view).is_some_and(|query| {
-                self.touched(catalog).iter().any(|touched| match touched {
-                    Touched::Table(table) => query.whole_tables.contains(table),
-                    Touched::Family(family) => query
-                        .member
-                        .as_ref()
-                        .is_some_and(|member| member.family == *family),
-                    Touched::Member { .. } => false,
-                })
+                let touched = self.touched(catalog);
+                touched
+                    .iter()
+                    .any(|touched| query.depends_on(&touched.scope()))
             }),
         }
     }
