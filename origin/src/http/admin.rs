@@ -10,7 +10,12 @@ use tidemark_shared::{
     purge::{Target, Touched},
 };
 
-use super::{Service, failure::Failure, respond::json, write};
+use super::{
+    Service,
+    failure::{self, Failure},
+    respond::json,
+    takes_only, write,
+};
 use crate::purge::{self, PurgeError};
 
 /// What is to be invalidated.
@@ -30,15 +35,10 @@ struct Recorded {
 }
 
 pub(super) fn routes() -> Router<Arc<Service>> {
-    Router::new().route("/admin/purge", routing::post(purge).fallback(only_post))
-}
-
-async fn only_post() -> Failure {
-    let problem = Problem::new(Kind::MethodNotAllowed, "this path takes POST");
-    Failure::from(Problem {
-        allow: Some("POST".to_owned()),
-        ..problem
-    })
+    Router::new().route(
+        "/admin/purge",
+        routing::post(purge).fallback(|| takes_only("POST")),
+    )
 }
 
 async fn purge(
@@ -60,7 +60,7 @@ async fn purge(
         PurgeError::Database(error) => of_database(error),
         PurgeError::NotInstalled => {
             tracing::error!("{error}");
-            Problem::new(Kind::Internal, "the service failed; its log says why").into()
+            failure::internal().into()
         }
     })?;
     drop(database);

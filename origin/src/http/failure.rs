@@ -58,10 +58,7 @@ impl Failure {
                 tracing::warn!(name = query.name, ?patience, "the database does not answer");
                 Self::Problem(Problem::new(Kind::Timeout, TOOK_TOO_LONG))
             }
-            QueryError::GivenUp => Self::Problem(Problem::new(
-                Kind::Internal,
-                "the service failed; its log says why",
-            )),
+            QueryError::GivenUp => Self::Problem(internal()),
         }
     }
 
@@ -99,6 +96,11 @@ impl IntoResponse for Failure {
             }
         }
     }
+}
+
+/// What a client is told of a defect of the service.
+pub(super) fn internal() -> Problem {
+    Problem::new(Kind::Internal, "the service failed; its log says why")
 }
 
 /// What a client is told that came when too many were there.

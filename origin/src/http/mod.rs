@@ -25,8 +25,7 @@ use axum::{
 use sqlx::PgPool;
 use tidemark_shared::{
     catalog::{Command, Query},
-    problem::{Kind, Problem},
-    route::{self, Endpoint},
+    route::{self, Endpoint, RouteError},
 };
 use tokio::sync::Notify;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
@@ -96,12 +95,7 @@ pub(crate) fn router(service: Arc<Service>, readiness: Readiness, operators: &Op
         .route("/metrics", routing::get(metrics))
         .merge(for_operators)
         .fallback(dispatch)
-        .method_not_allowed_fallback(|| async {
-            problem_response(&Problem {
-                allow: Some("GET, HEAD".to_owned()),
-                ..Problem::new(Kind::MethodNotAllowed, "this path takes GET, HEAD")
-            })
-        })
+        .method_not_allowed_fallback(|| takes_only("GET, HEAD"))
         .layer(CatchPanicLayer::custom(|_| internal_error()))
         .layer(
             TraceLayer::new_for_http()
@@ -193,9 +187,12 @@ fn span(request: &Request) -> Span {
     span
 }
 
+/// For a method that a path does not take.
+async fn takes_only(methods: &'static str) -> Failure {
+    let allow = methods.to_owned();
+    RouteError::MethodNotAllowed { allow }.into()
+}
+
 fn internal_error() -> Response<Body> {
-    problem_response(&Problem::new(
-        Kind::Internal,
-        "the service failed; its log says why",
-    ))
+    problem_response(&failure::internal())
 }

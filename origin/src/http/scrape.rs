@@ -13,7 +13,7 @@ use axum::{
 use tidemark_shared::problem::{Kind, Problem};
 use tokio::{net::TcpListener, time};
 
-use super::{Clients, farewell, health, respond::problem_response, serve_http};
+use super::{Clients, farewell, health, respond::problem_response, serve_http, takes_only};
 use crate::{
     metrics::{
         exposition::{self, Exposition},
@@ -78,12 +78,7 @@ impl MetricsServer {
                     "there are /metrics and /healthz here",
                 ))
             })
-            .method_not_allowed_fallback(|| async {
-                problem_response(&Problem {
-                    allow: Some("GET, HEAD".to_owned()),
-                    ..Problem::new(Kind::MethodNotAllowed, "this path takes GET, HEAD")
-                })
-            })
+            .method_not_allowed_fallback(|| takes_only("GET, HEAD"))
             .layer(middleware::map_response_with_state(
                 shutdown.clone(),
                 farewell,
