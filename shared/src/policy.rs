@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 /// How fresh a query's answers have to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -20,7 +22,8 @@ pub struct Policy {
 }
 
 /// What happens to a cached answer that something has touched, or whose ttl has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OnChange {
     /// The next read waits for the new answer.
     Expire,
@@ -28,17 +31,6 @@ pub enum OnChange {
     Refresh,
     /// It may be given while one load runs behind, for as long as it is within the promise.
     Revalidate,
-}
-
-impl OnChange {
-    /// Its name in the catalog.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Expire => "expire",
-            Self::Refresh => "refresh",
-            Self::Revalidate => "revalidate",
-        }
-    }
 }
 
 impl Policy {

@@ -27,7 +27,7 @@ pub struct Explanation {
     max_staleness_ms: i64,
     /// None where it is never cached.
     ttl_ms: Option<i64>,
-    on_change: &'static str,
+    on_change: OnChange,
     /// 0 where it is off.
     l1_ms: i64,
     scopes: Vec<String>,
@@ -88,7 +88,7 @@ impl Explanation {
             key: Key::pattern(query),
             max_staleness_ms: policy.max_staleness_ms(),
             ttl_ms: policy.is_cacheable().then(|| policy.ttl_ms()),
-            on_change: policy.on_change.name(),
+            on_change: policy.on_change,
             l1_ms: policy.l1_ms(),
             scopes: scopes(query),
             tables: tables.collect(),
@@ -151,14 +151,16 @@ impl fmt::Display for Explanation {
             let ttl = format!("{}: no answer is kept longer", duration(ttl_ms));
             line("ttl", &ttl)?;
         }
-        let refresh = OnChange::Refresh.name();
-        let revalidate = OnChange::Revalidate.name();
-        if self.on_change == refresh {
-            let meaning = "what is read most is loaded anew as soon as a change touches it";
-            line("on_change", &format!("{refresh}: {meaning}"))?;
-        } else if self.on_change == revalidate {
-            let meaning = "an old answer is served within the promise while it is loaded anew";
-            line("on_change", &format!("{revalidate}: {meaning}"))?;
+        match self.on_change {
+            OnChange::Expire => {}
+            OnChange::Refresh => line(
+                "on_change",
+                "refresh: what is read most is loaded anew as soon as a change touches it",
+            )?,
+            OnChange::Revalidate => line(
+                "on_change",
+                "revalidate: an old answer is served within the promise while it is loaded anew",
+            )?,
         }
         if self.l1_ms > 0 {
             let l1 = format!(
