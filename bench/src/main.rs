@@ -1,0 +1,3 @@
+//! Tidemark beside what users would pick instead, in one run on the same data.
+
+fn main() {}
