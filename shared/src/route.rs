@@ -109,7 +109,7 @@ impl Router {
             })?;
         let mut path_args = Vec::with_capacity(raw_args.len());
         for (name, raw) in raw_args {
-            path_args.push((name, crate::param::decode(&raw, "path")?));
+            path_args.push((name, crate::param::decode(&raw, "path")?.into_owned()));
         }
         let endpoint = match target {
             Target::Query(name) => catalog.queries.get(name).map(Endpoint::Query),

@@ -1,6 +1,6 @@
 //! Stamps: a scope's current version token, and the witness of a whole set of them.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use crate::{digest::Digest, scope::Scope};
 
@@ -28,20 +28,22 @@ impl Stamp {
 
     /// Reads a stamp as Redis holds it; anything else is no stamp at all.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let (at_ms, token) = std::str::from_utf8(bytes).ok()?.split_once('-')?;
-        if token.len() != 32 {
-            return None;
-        }
+        let (at_ms, digits) = std::str::from_utf8(bytes).ok()?.split_once('-')?;
+        let mut token = [0; 16];
+        hex::decode_to_slice(digits, &mut token).ok()?;
         Some(Self {
             at_ms: at_ms.parse().ok()?,
-            token: u128::from_str_radix(token, 16).ok()?,
+            token: u128::from_be_bytes(token),
         })
     }
 }
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{:032x}", self.at_ms, self.token)
+        let mut digits = [0; 32];
+        hex::encode_to_slice(self.token.to_be_bytes(), &mut digits).map_err(|_| fmt::Error)?;
+        let digits = std::str::from_utf8(&digits).map_err(|_| fmt::Error)?;
+        write!(f, "{}-{digits}", self.at_ms)
     }
 }
 
@@ -59,14 +61,23 @@ impl Witness {
         if scopes.len() != stamps.len() {
             return None;
         }
-        let mut fields = Vec::with_capacity(scopes.len() * 2);
+        // One buffer: of many small texts, each costs an allocation.
+        let mut text = String::with_capacity(scopes.len() * 80);
+        let mut ends = Vec::with_capacity(scopes.len() * 2);
         for (scope, stamp) in scopes.iter().zip(stamps) {
-            fields.push(scope.to_string());
-            fields.push((*stamp)?.to_string());
+            let stamp = (*stamp)?;
+            for field in [scope as &dyn fmt::Display, &stamp] {
+                // Writing to a text does not fail.
+                let _ = write!(text, "{field}");
+                ends.push(text.len());
+            }
         }
-        Some(Self(Digest::of_fields(
-            fields.iter().map(|field| Some(field.as_bytes())),
-        )))
+        let mut begin = 0;
+        Some(Self(Digest::of_fields(ends.into_iter().map(|end| {
+            let field = &text.as_bytes()[begin..end];
+            begin = end;
+            Some(field)
+        }))))
     }
 
     /// The witness with this digest, as an entry keeps it.

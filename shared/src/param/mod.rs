@@ -50,14 +50,16 @@ impl Params {
         path_args: &[(String, String)],
         query_string: &str,
     ) -> Result<Self, ParamError> {
-        let mut raw = BTreeMap::new();
-        for (name, text) in path_args {
-            raw.insert(name.clone(), text.clone());
-        }
-        query_string::collect(query_string, specs, &mut raw)?;
+        let in_query = query_string::collect(query_string, specs, path_args)?;
+        let in_path = path_args.iter();
+        let given: Vec<(&str, &str)> = in_path
+            .map(|(name, text)| (&**name, &**text))
+            .chain(in_query.iter().map(|(name, text)| (&**name, &**text)))
+            .collect();
         Self::complete(specs, |name, spec| {
-            raw.remove(name)
-                .map(|text| spec.kind.parse_text(&text))
+            let given = given.iter().find(|(given, _)| *given == name);
+            given
+                .map(|(_, text)| spec.kind.parse_text(text))
                 .transpose()
         })
     }
