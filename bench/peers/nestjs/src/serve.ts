@@ -14,7 +14,7 @@ import type { Settings } from './settings.js';
 export async function serve(settings: Settings): Promise<string> {
   const app = await NestFactory.create<NestFastifyApplication>(
     AppModule.with(settings),
-    new FastifyAdapter({ logger: false }),
+    new FastifyAdapter({ logger: false, skipMiddie: true }),
     { logger: ['error', 'fatal'] },
   );
   app.useGlobalFilters(new RefusalFilter(app.get(HttpAdapterHost).httpAdapter));

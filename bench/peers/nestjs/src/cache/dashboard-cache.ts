@@ -7,7 +7,7 @@
 // does not pass through this application invalidates anything.
 
 import { Inject, Injectable, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
-import { createClient, RESP_TYPES } from 'redis';
+import { Redis } from 'ioredis';
 
 import { ErpRepository, type DashboardQuestion } from '../erp/erp.repository.js';
 import type { Settings } from '../settings.js';
@@ -28,9 +28,8 @@ interface Load {
 
 @Injectable()
 export class DashboardCache implements OnModuleInit, OnModuleDestroy {
-  private readonly client;
-  private readonly redis;
-  private readonly subscriber;
+  private readonly redis: Redis;
+  private readonly subscriber: Redis;
   private readonly local: LocalCache | undefined;
   private readonly loads = new Map<string, Load>();
 
@@ -38,19 +37,23 @@ export class DashboardCache implements OnModuleInit, OnModuleDestroy {
     @Inject(SETTINGS) private readonly settings: Settings,
     private readonly repository: ErpRepository,
   ) {
-    this.client = createClient({ url: settings.redisUrl, disableOfflineQueue: true });
-    // Bodies as they are: neither decoded here nor encoded again for the client.
-    this.redis = this.client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
-    this.subscriber = this.client.duplicate({ disableOfflineQueue: false });
+    // A request does not wait for a Redis that is gone: it goes to PostgreSQL.
+    this.redis = new Redis(settings.redisUrl, {
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 1,
+    });
+    this.subscriber = new Redis(settings.redisUrl, { lazyConnect: true });
     this.local = settings.local ? new LocalCache(settings.ttlMs) : undefined;
-    // They reconnect by themselves; meanwhile reads go to PostgreSQL.
-    this.client.on('error', () => {});
+    // They reconnect by themselves.
+    this.redis.on('error', () => {});
     this.subscriber.on('error', () => {});
+    this.subscriber.on('message', (_, org) => this.forget(org));
   }
 
   async onModuleInit(): Promise<void> {
-    await Promise.all([this.client.connect(), this.subscriber.connect()]);
-    await this.subscriber.subscribe(CHANNEL, (org) => this.forget(org));
+    await Promise.all([this.redis.connect(), this.subscriber.connect()]);
+    await this.subscriber.subscribe(CHANNEL);
   }
 
   /** The answer at once where this process has it, otherwise a promise of it. */
@@ -63,16 +66,16 @@ export class DashboardCache implements OnModuleInit, OnModuleDestroy {
   /** Deletes what is cached for an organization. The caller has committed a change of it. */
   async invalidate(org: string): Promise<void> {
     this.forget(org);
-    const keys = await this.client.sMembers(index(org));
-    const transaction = this.client.multi();
+    const keys = await this.redis.smembers(index(org));
+    const invalidation = this.redis.multi();
     if (keys.length > 0) {
-      transaction.unlink(keys);
+      invalidation.unlink(keys);
     }
-    await transaction.publish(CHANNEL, org).exec();
+    await invalidation.publish(CHANNEL, org).exec();
   }
 
   private async fromRedis(key: string, question: DashboardQuestion): Promise<CachedAnswer> {
-    const bytes = await this.redis.get(key).catch(() => null);
+    const bytes = await this.redis.getBuffer(key).catch(() => null);
     if (bytes === null) {
       return this.load(key, question);
     }
@@ -111,11 +114,12 @@ export class DashboardCache implements OnModuleInit, OnModuleDestroy {
   /** Nobody waits for it: the client has its answer. */
   private store(org: string, key: string, answer: CachedAnswer): void {
     this.local?.set(org, key, answer);
-    this.client
+    const { ttlMs } = this.settings;
+    this.redis
       .multi()
-      .sAdd(index(org), key)
-      .pExpire(index(org), 2 * this.settings.ttlMs)
-      .set(key, answer.bytes, { expiration: { type: 'PX', value: this.settings.ttlMs } })
+      .sadd(index(org), key)
+      .pexpire(index(org), 2 * ttlMs)
+      .set(key, answer.bytes, 'PX', ttlMs)
       .exec()
       .catch(() => {});
   }
@@ -131,9 +135,9 @@ export class DashboardCache implements OnModuleInit, OnModuleDestroy {
     }
   }
 
-  async onModuleDestroy(): Promise<void> {
-    this.client.destroy();
-    this.subscriber.destroy();
+  onModuleDestroy(): void {
+    this.redis.disconnect();
+    this.subscriber.disconnect();
   }
 }
 
