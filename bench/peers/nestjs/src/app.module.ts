@@ -7,6 +7,7 @@ import { ErpRepository } from './erp/erp.repository.js';
 import {
   InterceptedDashboardController,
   ManualDashboardController,
+  ObjectsDashboardController,
   UncachedDashboardController,
 } from './http/dashboard.controllers.js';
 import { OrdersController } from './http/orders.controller.js';
@@ -16,6 +17,7 @@ import { SETTINGS } from './tokens.js';
 const DASHBOARD: Record<Mode, Type> = {
   uncached: UncachedDashboardController,
   interceptor: InterceptedDashboardController,
+  'interceptor-objects': ObjectsDashboardController,
   manual: ManualDashboardController,
 };
 
@@ -30,7 +32,7 @@ export class AppModule {
     return {
       module: AppModule,
       imports:
-        mode === 'interceptor'
+        mode.startsWith('interceptor')
           ? [CacheModule.register({ stores: [new KeyvRedis(redisUrl)], ttl: ttlMs })]
           : [],
       controllers: [DASHBOARD[mode], OrdersController],

@@ -3,7 +3,7 @@
 import { fileURLToPath } from 'node:url';
 
 /** How the dashboard is cached. */
-export const MODES = ['uncached', 'interceptor', 'manual'] as const;
+export const MODES = ['uncached', 'interceptor', 'interceptor-objects', 'manual'] as const;
 export type Mode = (typeof MODES)[number];
 
 export interface Settings {
@@ -22,7 +22,7 @@ export interface Settings {
   local: boolean;
   /** `manual`: a load that an invalidation has overtaken is not stored. See the README. */
   guard: boolean;
-  /** `uncached`, `interceptor`: answers have an ETag (@fastify/etag). In `manual` they always do. */
+  /** Answers have an ETag (@fastify/etag). In `manual` they always do. */
   etag: boolean;
   /** Where dashboard.sql and create_order.sql are. */
   sqlFolder: string;
