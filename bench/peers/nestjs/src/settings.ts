@@ -20,7 +20,7 @@ export interface Settings {
   connections: number;
   /** `manual`: answers are kept in the process as well. */
   local: boolean;
-  /** `manual`: a load that an invalidation has overtaken is not stored. See the README. */
+  /** `manual`: what an invalidation has overtaken is not stored. See the README. */
   guard: boolean;
   /** Answers have an ETag (@fastify/etag). In `manual` they always do. */
   etag: boolean;

@@ -32,6 +32,8 @@ export class DashboardCache implements OnModuleInit, OnModuleDestroy {
   private readonly subscriber: Redis;
   private readonly local: LocalCache | undefined;
   private readonly loads = new Map<string, Load>();
+  /** How many this process has seen. */
+  private invalidations = 0;
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
@@ -72,15 +74,20 @@ export class DashboardCache implements OnModuleInit, OnModuleDestroy {
       invalidation.unlink(keys);
     }
     await invalidation.publish(CHANNEL, org).exec();
+    // Meanwhile a read may have found the old answer in Redis once more. (The message comes here, too, but later.)
+    this.forget(org);
   }
 
   private async fromRedis(key: string, question: DashboardQuestion): Promise<CachedAnswer> {
+    const begun = this.invalidations;
     const bytes = await this.redis.getBuffer(key).catch(() => null);
     if (bytes === null) {
       return this.load(key, question);
     }
     const answer = CachedAnswer.from(bytes);
-    this.local?.set(question.org, key, answer);
+    if (!(this.settings.guard && begun !== this.invalidations)) {
+      this.local?.set(question.org, key, answer);
+    }
     return answer;
   }
 
@@ -113,7 +120,7 @@ export class DashboardCache implements OnModuleInit, OnModuleDestroy {
 
   /** Nobody waits for it: the client has its answer. */
   private store(org: string, key: string, answer: CachedAnswer): void {
-    this.local?.set(org, key, answer);
+    this.local?.set(org, key, CachedAnswer.from(answer.bytes));
     const { ttlMs } = this.settings;
     this.redis
       .multi()
@@ -126,6 +133,7 @@ export class DashboardCache implements OnModuleInit, OnModuleDestroy {
 
   /** What this process holds, and the loads that nobody may join any more. */
   private forget(org: string): void {
+    this.invalidations += 1;
     this.local?.forget(org);
     for (const [key, load] of this.loads) {
       if (load.org === org) {

@@ -63,7 +63,7 @@ export class ManualDashboardController {
     const { from, to, region = 'all' } = request.query;
     const found = this.cache.get({ org: request.params.org, from, to, region });
     const respond = (answer: CachedAnswer) => {
-      reply.header('etag', answer.etag);
+      reply.header('etag', answer.etag).header('x-cache', answer.cache);
       if (request.headers['if-none-match'] === answer.etag) {
         reply.code(304).send();
       } else {
