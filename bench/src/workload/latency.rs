@@ -2,12 +2,14 @@
 //! made by its SQL, from the cache that all share, from the cache of the instance, and as 304.
 
 mod miss;
+mod peers;
 mod report;
 
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use tidemark_tests::http::Client;
 
+use self::peers::Peers;
 pub use self::{miss::Miss, report::report};
 use super::{
     Bench, settle,
@@ -110,6 +112,8 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Latency> {
     let mut not_modified = Role::cached(&tidemark, Case::NotModified, PATH, Some("tidemark; hit"));
     not_modified.requests = not_modified.requests.header("If-None-Match", &etag);
     roles.push(not_modified);
+    let peers = Peers::start(bench, &database).await?;
+    roles.extend(peers.roles(&client).await?);
 
     let series = measure(bench, &database, &client, &roles).await?;
     Ok(Latency {
