@@ -1,0 +1,2 @@
+//! The workloads.
+pub mod article;
