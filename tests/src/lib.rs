@@ -7,7 +7,7 @@
 //!
 //! [`prometheus`] watches a stack, as users would have it watched. [`nutcracker`] stands before a stack's Redis.
 //!
-//! [`site`] is what benchmarks measure: a running demo, or one of their own.
+//! [`kept`] is what keeps data between runs. [`site`] is what benchmarks measure: a running demo, or one of their own.
 //! [`consistency`] puts a load on them and judges every answer, in fair weather and in foul. [`traffic`]
 //! only counts what becomes of it, and [`activity`] what it costs PostgreSQL.
 //!
@@ -31,6 +31,7 @@ pub mod demo;
 pub mod edge;
 pub mod erp;
 pub mod http;
+pub mod kept;
 pub mod lease;
 pub mod manager;
 pub mod nutcracker;

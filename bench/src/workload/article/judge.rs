@@ -155,7 +155,10 @@ impl Judge {
             (&known.application, has.application),
             (&known.elsewhere, has.elsewhere),
         ];
-        if sent.iter().any(|(sent, has)| *has > sent.allowed(read.ended)) {
+        if sent
+            .iter()
+            .any(|(sent, has)| *has > sent.allowed(read.ended))
+        {
             return Err(impossible);
         }
         Ok(Verdict {
@@ -168,7 +171,9 @@ impl Judge {
     /// How many orders an answer must have beyond those of the beginning, if its read begins now.
     pub fn due(&self, key: Key, moment: Moment) -> u64 {
         let known = self.keys.get(key.place());
-        known.map_or(0, |known| known.application.due(moment) + known.elsewhere.due(moment))
+        known.map_or(0, |known| {
+            known.application.due(moment) + known.elsewhere.due(moment)
+        })
     }
 
     /// What a dashboard says once everything that was sent is in it, or at least what was acknowledged; to
@@ -326,8 +331,14 @@ mod tests {
     #[test]
     fn an_answer_with_everything_acknowledged_is_fresh() {
         let judge = Judge::new(&log(vec![commit(Way::Application, 100, 200)]));
-        assert!(judge.verdict(&read(150, 0, 0)).unwrap().is_fresh(), "not yet acknowledged");
-        assert!(judge.verdict(&read(150, 1, 0)).unwrap().is_fresh(), "committed already");
+        assert!(
+            judge.verdict(&read(150, 0, 0)).unwrap().is_fresh(),
+            "not yet acknowledged"
+        );
+        assert!(
+            judge.verdict(&read(150, 1, 0)).unwrap().is_fresh(),
+            "committed already"
+        );
         assert!(judge.verdict(&read(201, 1, 0)).unwrap().is_fresh());
     }
 
@@ -351,7 +362,10 @@ mod tests {
     fn an_answer_from_the_future_or_before_the_beginning_is_impossible() {
         let judge = Judge::new(&log(vec![commit(Way::Application, 2_000, 2_100)]));
         assert!(judge.verdict(&read(1_000, 1, 0)).is_err(), "not yet sent");
-        assert!(judge.verdict(&read(2_050, 0, 1)).is_err(), "of the other way");
+        assert!(
+            judge.verdict(&read(2_050, 0, 1)).is_err(),
+            "of the other way"
+        );
         let mut before = read(1_000, 0, 0);
         before.seen.orders -= 1;
         assert!(judge.verdict(&before).is_err());
@@ -421,8 +435,15 @@ mod tests {
                     let acknowledged = it.acknowledged.unwrap();
                     it.order.way == way && as_of < acknowledged && acknowledged < begun
                 };
-                let first = commits.iter().filter(hidden).map(|it| it.acknowledged.unwrap());
-                assert_eq!(lag, first.min().map(|at| begun - at), "seed {seed}, {way:?}");
+                let first = commits
+                    .iter()
+                    .filter(hidden)
+                    .map(|it| it.acknowledged.unwrap());
+                assert_eq!(
+                    lag,
+                    first.min().map(|at| begun - at),
+                    "seed {seed}, {way:?}"
+                );
                 assert!(lag.is_none_or(|lag| lag <= age), "seed {seed}");
                 found += u32::from(lag.is_some());
             }

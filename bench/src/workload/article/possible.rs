@@ -1,9 +1,9 @@
 //! How many hits were possible: the run again, with a cache that knows the future.
 //!
 //! That cache loads a dashboard when it is first asked for, and again only when it is asked for after a commit
-//! that alters this very answer. A read that begins while such a load runs can only wait for it: it is neither
-//! a hit nor a load, and is counted as joined. All other reads could have been hits. The times are those of the
-//! run itself; a load takes as long as the read did that stands in its place.
+//! that alters this very answer. A read that begins while such a load runs can only wait for it; it needs no
+//! load of its own, and is counted as joined. All other reads could have been hits. The times are those of
+//! the run itself; a load takes as long as the read did that stands in its place.
 //!
 //! The same is counted for a cache that knows only whose order it was, as the catalog declares it
 //! (`scope = "org:{org}"`): every order of an organization then concerns all of its dashboards. What lies
@@ -47,19 +47,25 @@ pub struct Misses {
     pub other: u64,
 }
 
-/// Hits of a run against those that were possible.
+/// What a cache saved in a run, against what could have been saved.
+///
+/// A read is saved if PostgreSQL runs no statement for it. That is counted at PostgreSQL, so that it means the
+/// same for everybody, and nobody has to be believed. A read that shares another one's statement is saved as
+/// well, as it is in what was possible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Efficiency {
-    /// Reads that were hits and lacked nothing that had been acknowledged.
-    pub fresh_hits: u64,
-    /// Reads that were hits and lacked something.
-    pub stale_hits: u64,
+    /// All reads that count.
+    pub reads: u64,
+    /// Statements that PostgreSQL ran for them.
+    pub statements: u64,
+    /// Reads whose answer lacked an order that had been acknowledged before: nothing was saved there.
+    pub stale: u64,
     /// With a cache that knows which answers an order alters.
     pub possible: Possible,
     /// With one that knows whose order it is.
     pub possible_by_organization: Possible,
-    /// Why the rest were no hits.
-    pub misses: Misses,
+    /// Why reads were no hits, where the contender says which ones.
+    pub misses: Option<Misses>,
 }
 
 /// What an order is taken to concern.
@@ -72,46 +78,58 @@ enum Precision {
 }
 
 impl Efficiency {
-    /// Of a run whose contender says where its answers come from; `None` for one that does not.
+    /// Of a run in which PostgreSQL ran so many statements for the reads that count.
     ///
     /// # Errors
     /// An answer is impossible.
-    pub fn of(log: &Log, judge: &Judge) -> Result<Option<Self>, Impossible> {
-        if log.reads.iter().any(|read| read.served.is_none()) {
-            return Ok(None);
-        }
+    pub fn of(log: &Log, judge: &Judge, statements: u64) -> Result<Self, Impossible> {
         let orders = Orders::of(log);
-        let mut this = Self::default();
+        let from = log.measured_from;
+        let mut this = Self {
+            statements,
+            ..Self::default()
+        };
+        let mut misses = Misses::default();
         for reads in by_key(log).values() {
-            let reads = reads
+            let judged = reads
                 .iter()
                 .map(|read| Ok((*read, judge.verdict(read)?)))
                 .collect::<Result<Vec<_>, Impossible>>()?;
-            let from = log.measured_from;
-            this.possible.add(&reads, from, judge, &orders, Precision::Answer);
-            let by_organization = &mut this.possible_by_organization;
-            by_organization.add(&reads, from, judge, &orders, Precision::Organization);
-            this.misses.add(&reads, from, &orders);
-            for (read, verdict) in &reads {
-                if read.begun >= from && read.served == Some(Served::Cache) {
-                    match verdict.is_fresh() {
-                        true => this.fresh_hits += 1,
-                        false => this.stale_hits += 1,
-                    }
-                }
+            let possible = &mut this.possible;
+            possible.add(&judged, from, judge, &orders, Precision::Answer);
+            let possible = &mut this.possible_by_organization;
+            possible.add(&judged, from, judge, &orders, Precision::Organization);
+            misses.add(&judged, from, &orders);
+            for (_, verdict) in judged.iter().filter(|(read, _)| read.begun >= from) {
+                this.reads += 1;
+                this.stale += u64::from(!verdict.is_fresh());
             }
         }
-        Ok(Some(this))
+        let told = log.reads.iter().all(|read| read.served.is_some());
+        this.misses = told.then_some(misses);
+        Ok(this)
     }
 
-    /// Fresh hits ÷ possible hits.
+    /// The share of reads that were saved, stale answers included: what is called the hit ratio.
+    pub fn hit_ratio(&self) -> f64 {
+        share(self.reads.saturating_sub(self.statements), self.reads)
+    }
+
+    /// Reads saved, with answers that lacked nothing ÷ reads that could have been.
     pub fn ratio(&self) -> f64 {
-        share(self.fresh_hits, self.possible.hits)
+        share(self.saved(), self.possible.savable())
     }
 
     /// The same against a cache that knows only whose order it was.
     pub fn ratio_by_organization(&self) -> f64 {
-        share(self.fresh_hits, self.possible_by_organization.hits)
+        share(self.saved(), self.possible_by_organization.savable())
+    }
+
+    /// Reads that cost no statement, with answers that lacked nothing.
+    pub fn saved(&self) -> u64 {
+        self.reads
+            .saturating_sub(self.statements)
+            .saturating_sub(self.stale)
     }
 }
 
@@ -159,7 +177,9 @@ impl Orders {
 
     fn acknowledged_by(&self, org: u16, moment: Moment) -> u64 {
         let times = self.0.get(&org);
-        times.map_or(0, |it| it.acknowledged.partition_point(|&at| at < moment) as u64)
+        times.map_or(0, |it| {
+            it.acknowledged.partition_point(|&at| at < moment) as u64
+        })
     }
 
     /// Whether one may have been committed between two moments.
@@ -174,6 +194,11 @@ impl Orders {
 }
 
 impl Possible {
+    /// Reads that needed no statement of their own.
+    pub const fn savable(&self) -> u64 {
+        self.hits + self.joined
+    }
+
     /// Follows the reads of one key.
     fn add(
         &mut self,
@@ -230,7 +255,9 @@ impl Misses {
             }
             let reason = match loaded {
                 None => &mut self.first,
-                Some((_, before)) if verdict.has.orders() > before.has.orders() => &mut self.changed,
+                Some((_, before)) if verdict.has.orders() > before.has.orders() => {
+                    &mut self.changed
+                }
                 Some((before, _)) if read.begun < before.ended => &mut self.joined,
                 Some((before, _)) if orders.any_between(read.key.org, before.begun, read.ended) => {
                     &mut self.outside
@@ -240,11 +267,6 @@ impl Misses {
             *reason += u64::from(read.begun >= from);
             loaded = Some((read, verdict));
         }
-    }
-
-    /// All of them.
-    pub const fn all(&self) -> u64 {
-        self.first + self.changed + self.joined + self.outside + self.other
     }
 }
 
@@ -303,7 +325,9 @@ mod tests {
             measured_from,
             ..Log::default()
         };
-        Efficiency::of(&log, &Judge::new(&log)).unwrap().unwrap()
+        let loads = |read: &&Read| read.served == Some(Served::Database);
+        let statements = log.measured().filter(loads).count() as u64;
+        Efficiency::of(&log, &Judge::new(&log), statements).unwrap()
     }
 
     use Served::{Cache, Database};
@@ -326,10 +350,14 @@ mod tests {
         };
         assert_eq!(found.possible, expected);
         assert_eq!(found.possible_by_organization, expected);
-        assert_eq!((found.fresh_hits, found.stale_hits), (2, 0));
+        assert_eq!((found.reads, found.stale), (4, 0));
         assert!((found.ratio() - 1.0).abs() < 1e-9);
-        let Misses { first, changed, .. } = found.misses;
-        assert_eq!((first, changed, found.misses.all()), (1, 1, 2));
+        let misses = Misses {
+            first: 1,
+            changed: 1,
+            ..Misses::default()
+        };
+        assert_eq!(found.misses, Some(misses));
     }
 
     #[test]
@@ -343,13 +371,13 @@ mod tests {
         let found = efficiency(reads, vec![commit(100, 110)], 0);
         assert_eq!(found.possible.hits, 2);
         assert_eq!(found.possible_by_organization.hits, 1);
-        assert_eq!(found.misses.outside, 1);
+        assert_eq!(found.misses.unwrap().outside, 1);
         assert!((found.ratio() - 0.5).abs() < 1e-9);
         assert!((found.ratio_by_organization() - 1.0).abs() < 1e-9);
     }
 
     #[test]
-    fn who_comes_while_a_load_runs_can_only_wait() {
+    fn who_comes_while_a_load_runs_can_only_wait_but_needs_no_load() {
         let north = key(Region::North);
         let reads = vec![
             read(north, 0, 0, Database),
@@ -358,7 +386,7 @@ mod tests {
         ];
         let found = efficiency(reads, vec![], 0);
         assert_eq!((found.possible.joined, found.possible.hits), (1, 1));
-        assert_eq!(found.misses.joined, 1);
+        assert_eq!(found.misses.unwrap().joined, 1);
     }
 
     #[test]
@@ -367,16 +395,13 @@ mod tests {
         let reads = vec![read(north, 0, 0, Database), read(north, 50, 0, Cache)];
         let found = efficiency(reads, vec![], 40);
         assert_eq!((found.possible.first, found.possible.hits), (0, 1));
-        assert_eq!(found.misses.all(), 0);
+        assert_eq!(found.misses, Some(Misses::default()));
     }
 
     #[test]
     fn an_order_seen_before_its_acknowledgement_forces_no_second_load() {
         let north = key(Region::North);
-        let reads = vec![
-            read(north, 105, 1, Database),
-            read(north, 200, 1, Cache),
-        ];
+        let reads = vec![read(north, 105, 1, Database), read(north, 200, 1, Cache)];
         let found = efficiency(reads, vec![commit(100, 110)], 0);
         assert_eq!((found.possible.hits, found.possible.changed), (1, 0));
     }
@@ -390,8 +415,9 @@ mod tests {
             read(north, 300, 0, Cache),
         ];
         let found = efficiency(reads, vec![commit(100, 110)], 0);
-        assert_eq!((found.fresh_hits, found.stale_hits), (0, 2));
+        assert_eq!((found.stale, found.statements), (2, 1));
         assert_eq!((found.possible.hits, found.possible.changed), (1, 1));
+        assert!(found.ratio().abs() < 1e-9);
     }
 
     #[test]
@@ -399,6 +425,6 @@ mod tests {
         let north = key(Region::North);
         let reads = vec![read(north, 0, 0, Database), read(north, 50, 0, Database)];
         let found = efficiency(reads, vec![], 0);
-        assert_eq!(found.misses.other, 1);
+        assert_eq!(found.misses.unwrap().other, 1);
     }
 }

@@ -39,12 +39,13 @@ impl Period {
         }
     }
 
-    fn has(self, day: Day) -> bool {
+    /// Whether a month of 2025, from 1, is in it.
+    pub fn has(self, month: u8) -> bool {
         match self {
             Self::Year => true,
-            Self::LastQuarter => (7..=9).contains(&day.month),
-            Self::Quarter => (10..=12).contains(&day.month),
-            Self::Month => day.month == 12,
+            Self::LastQuarter => (7..=9).contains(&month),
+            Self::Quarter => (10..=12).contains(&month),
+            Self::Month => month == 12,
         }
     }
 }
@@ -133,8 +134,12 @@ impl Variant {
 
     /// Whether it shows an order of its organization.
     pub fn shows(self, order: &Order) -> bool {
-        let region = self.region();
-        self.period().has(order.day) && (region == Region::All || region == order.region)
+        self.covers(order.day.month, order.region)
+    }
+
+    /// Whether it shows what was ordered in a month of 2025, from 1, in a region.
+    pub fn covers(self, month: u8, region: Region) -> bool {
+        self.period().has(month) && (self.region() == Region::All || self.region() == region)
     }
 }
 
@@ -153,9 +158,15 @@ impl Key {
         usize::from(organizations) * usize::from(VARIANTS)
     }
 
+    /// Those of so many organizations, by [`Key::place`].
+    pub fn all(organizations: u16) -> impl Iterator<Item = Self> {
+        (1..=organizations).flat_map(|org| Variant::all().map(move |variant| Self { org, variant }))
+    }
+
     /// Its place among all keys.
     pub fn place(self) -> usize {
-        usize::from(self.org.saturating_sub(1)) * usize::from(VARIANTS) + usize::from(self.variant.0)
+        usize::from(self.org.saturating_sub(1)) * usize::from(VARIANTS)
+            + usize::from(self.variant.0)
     }
 
     /// Path and query string.
@@ -271,8 +282,7 @@ mod tests {
 
     #[test]
     fn keys_have_places_without_gaps() {
-        let keys = (1..=3).flat_map(|org| Variant::all().map(move |variant| Key { org, variant }));
-        let places: Vec<_> = keys.map(Key::place).collect();
+        let places: Vec<_> = Key::all(3).map(Key::place).collect();
         assert_eq!(places, (0..Key::count(3)).collect::<Vec<_>>());
     }
 

@@ -80,6 +80,11 @@ impl Recipe {
 }
 
 impl Trace {
+    /// One read of each key, in this order.
+    pub fn once(keys: impl Iterator<Item = Key>) -> Self {
+        Self(keys.map(Step::Read).collect())
+    }
+
     /// The request of this number; none after the last.
     pub fn step(&self, number: usize) -> Option<Step> {
         self.0.get(number).copied()
@@ -96,7 +101,12 @@ mod tests {
     use super::*;
 
     fn customers() -> Customers {
-        let one = |org| (org, vec![(u32::from(org), Region::North), (900, Region::West)]);
+        let one = |org| {
+            (
+                org,
+                vec![(u32::from(org), Region::North), (900, Region::West)],
+            )
+        };
         (1..=200).map(one).collect()
     }
 

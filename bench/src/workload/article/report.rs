@@ -1,0 +1,297 @@
+//! The workload's part of the report.
+
+use super::{
+    outcome::{Article, Series, Turn, marks_ms},
+    possible::Efficiency,
+};
+use crate::{
+    contender::Invalidation,
+    report::{Chart, Goal, Line, Page, Scale, Table, number},
+    statistics::Spread,
+};
+
+const TIDEMARK: &str = "Tidemark";
+const UNCACHED: &str = "Origin, no cache";
+
+impl Article {
+    fn find(&self, contender: &str) -> Option<&Series> {
+        self.contenders.iter().find(|it| it.contender == contender)
+    }
+}
+
+impl Series {
+    fn figures(&self, figure: impl Fn(&Turn) -> f64) -> Vec<f64> {
+        self.turns.iter().map(figure).collect()
+    }
+
+    fn spread(&self, figure: impl Fn(&Turn) -> f64) -> Option<Spread> {
+        Spread::of(self.figures(figure))
+    }
+
+    fn median(&self, figure: impl Fn(&Turn) -> f64) -> String {
+        let spread = self.spread(figure);
+        spread.map_or("–".to_owned(), |spread| number::plain(spread.median))
+    }
+
+    fn percent(&self, figure: impl Fn(&Turn) -> f64) -> String {
+        let spread = self.spread(figure);
+        spread.map_or("–".to_owned(), |spread| number::percent(spread.median))
+    }
+
+    fn sum(&self, figure: impl Fn(&Turn) -> u64) -> u64 {
+        self.turns.iter().map(figure).sum()
+    }
+
+    fn most(&self, figure: impl Fn(&Turn) -> f64) -> f64 {
+        self.turns.iter().map(figure).fold(0.0, f64::max)
+    }
+}
+
+/// Adds goals, tables and plots.
+///
+/// # Errors
+/// A plot can't be drawn.
+pub fn report(article: &Article, page: &mut Page) -> anyhow::Result<()> {
+    goals(article, page);
+    page.text(setting(article));
+    if !article.peers {
+        page.text("NestJS and nginx did not take part in this run.");
+    }
+    page.table(&latencies(article));
+    page.plot("article-latency", &distribution(article))?;
+    page.heading("Stale answers");
+    page.text(
+        "A judge knows when each order was acknowledged, and tells from an answer's totals how many orders of either \
+         kind it has. An answer is stale if it lacks one that had been acknowledged before the read began. *Own*: orders \
+         entered through the contender. *Others'*: by plain SQL, as another service would; a cache that hears of its own \
+         writes only has never promised to see these. The query promises 1 s (`max_staleness`). All turns together.",
+    );
+    page.table(&stale(article));
+    page.heading("Hits against what was possible");
+    page.text(
+        "The run again, with a cache that knows the future: it runs the statement when a dashboard is first asked for, and \
+         again only after an order that alters this very answer. *Saved*: reads for which PostgreSQL ran no statement, \
+         counted by PostgreSQL itself (`pg_stat_statements`), less stale answers; those that shared the statement of \
+         another read are saved on both sides. *Of possible*: saved ÷ what that cache would have saved. *By organization*: \
+         against a cache that knows only whose order it was, as the catalog declares it (`scope = \"org:{org}\"`); what is \
+         missing there is lost to the cache, the rest to the declaration.",
+    );
+    page.table(&against_possible(article));
+    page.text(
+        "Why reads waited for PostgreSQL, where the contender says which did: nobody had asked before; the answer is \
+         another one now (unavoidable); another read waited for it already; the organization has a new order, which this \
+         dashboard does not show (avoidable by a narrower scope); or none of these (expired, evicted, not stored). In % \
+         of the reads.",
+    );
+    page.table(&reasons(article));
+    Ok(())
+}
+
+fn setting(article: &Article) -> String {
+    format!(
+        "{} clients in a closed loop read dashboards: organizations ({}) by Zipf's law with exponent 1, the 20 variants of \
+         each evenly (year, last quarter, quarter, month; all regions or one of four). One request in a hundred enters an \
+         order, by the same law; three orders in four are of this month, so that they alter 6 of the 20 variants. One order \
+         in four is plain SQL past the application. Before its turn, each contender reads every dashboard once, the most \
+         wanted first (for {:.0} s at most). Then all follow one trace from its beginning, for {:.0} s; who is faster gets \
+         further. So compare what is per read. Each turn has a fresh copy of the database and an empty Redis.",
+        article.clients, article.organizations, article.warm_up_seconds, article.turn_seconds
+    )
+}
+
+fn goals(article: &Article, page: &mut Page) {
+    let ours = article.find(TIDEMARK);
+    let uncached = article.find(UNCACHED);
+    let ratio = |figure: fn(&Turn) -> f64| {
+        let (ours, theirs) = (ours?.figures(figure), uncached?.figures(figure));
+        Some((ours, theirs))
+    };
+    let faster = ratio(|turn| turn.latency.mean_ms);
+    let faster = faster.and_then(|(ours, theirs)| Spread::of_ratios(&theirs, &ours));
+    let what = "the article's workload: mean latency";
+    page.goal(Goal::at_least(what, 20.0, "× lower than uncached", faster));
+
+    let fewer = ratio(Turn::statements_a_read).and_then(|(ours, theirs)| {
+        let rounds = ours
+            .iter()
+            .zip(&theirs)
+            .filter(|(_, theirs)| **theirs > 0.0);
+        Spread::of(rounds.map(|(ours, theirs)| 100.0 * (1.0 - ours / theirs)))
+    });
+    let what = "… PostgreSQL queries a read";
+    page.goal(Goal::at_least(what, 95.0, "% fewer", fewer));
+
+    let possible = ours.and_then(|it| it.spread(|turn| turn.efficiency.ratio()));
+    page.goal(Goal::at_least("… hits ÷ possible hits", 0.97, "", possible));
+
+    let stale = ours.map(|ours| {
+        let broken = broken_promises(ours);
+        let peers = article.contenders.iter();
+        let peers = peers.filter(|it| it.invalidation == Invalidation::OwnWrites);
+        let peers = peers.map(|it| format!("{}: {}", it.contender, broken_promises(it)));
+        let text = [broken.to_string()].into_iter().chain(peers);
+        (text.collect::<Vec<_>>().join("; "), broken == 0)
+    });
+    let what = "… stale answers: own orders missing at all, others' for over 1 s";
+    page.goal(Goal::words(what, "0", stale));
+}
+
+/// Answers without an own order that had been acknowledged, or for longer than promised without another's.
+fn broken_promises(series: &Series) -> u64 {
+    series.sum(|turn| turn.staleness.application.answers + turn.staleness.elsewhere.beyond_promise)
+}
+
+fn latencies(article: &Article) -> Table {
+    let mut table = Table::new([
+        "",
+        "mean, ms",
+        "p50, ms",
+        "p99, ms",
+        "reads/s",
+        "hit ratio",
+        "queries/s",
+        "queries a read",
+        "an order, ms",
+        "failed",
+    ]);
+    for series in &article.contenders {
+        let mean = series.spread(|turn| turn.latency.mean_ms);
+        table.row([
+            series.contender.clone(),
+            mean.map_or("–".to_owned(), |mean| number::spread(&mean)),
+            series.median(|turn| turn.latency.p50_ms),
+            series.median(|turn| turn.latency.p99_ms),
+            series.median(Turn::rate),
+            series.percent(|turn| turn.efficiency.hit_ratio()),
+            series.median(Turn::statements_a_second),
+            series.median(Turn::statements_a_read),
+            series.median(|turn| turn.write_ms),
+            series
+                .sum(|turn| turn.failed_reads + turn.failed_writes)
+                .to_string(),
+        ]);
+    }
+    table
+}
+
+fn distribution(article: &Article) -> Chart {
+    let mut chart = Chart::new("The article's setting: how long reads take")
+        .x("ms", Scale::Log)
+        .y("% of reads answered within", Scale::Linear);
+    for series in &article.contenders {
+        let points = marks_ms().enumerate().map(|(place, mark)| {
+            let share = |turn: &Turn| turn.latency.within.get(place).map_or(0.0, |it| 100.0 * it);
+            (mark, series.spread(share))
+        });
+        chart.line(Line::through(series.contender.clone(), points));
+    }
+    chart
+}
+
+fn stale(article: &Article) -> Table {
+    let mut table = Table::new([
+        "",
+        "hears of",
+        "answers",
+        "own missing",
+        "… for over 1 s",
+        "… longest, ms",
+        "others' missing",
+        "… for over 1 s",
+        "… longest, ms",
+    ]);
+    for series in &article.contenders {
+        let mut row = vec![
+            series.contender.clone(),
+            hears_of(series.invalidation).to_owned(),
+            series.sum(|turn| turn.staleness.judged).to_string(),
+        ];
+        for of in [
+            |turn: &Turn| turn.staleness.application,
+            |turn: &Turn| turn.staleness.elsewhere,
+        ] {
+            row.push(series.sum(|turn| of(turn).answers).to_string());
+            row.push(series.sum(|turn| of(turn).beyond_promise).to_string());
+            row.push(number::plain(series.most(|turn| of(turn).longest_ms)));
+        }
+        table.row(row);
+    }
+    table
+}
+
+const fn hears_of(invalidation: Invalidation) -> &'static str {
+    match invalidation {
+        Invalidation::Uncached => "asks each time",
+        Invalidation::AnyChange => "any change",
+        Invalidation::OwnWrites => "its own writes",
+        Invalidation::Time | Invalidation::Never => "none: time only",
+    }
+}
+
+fn against_possible(article: &Article) -> Table {
+    let mut table = Table::new([
+        "",
+        "reads",
+        "statements",
+        "saved",
+        "possible",
+        "of possible",
+        "of possible by organization",
+    ]);
+    for series in &article.contenders {
+        let share = |part: fn(&Efficiency) -> u64| {
+            series.percent(move |turn| {
+                part(&turn.efficiency) as f64 / turn.efficiency.reads.max(1) as f64
+            })
+        };
+        let ratio = |ratio: fn(&Efficiency) -> f64| {
+            let spread = series.spread(|turn| ratio(&turn.efficiency));
+            spread.map_or("–".to_owned(), |spread| number::spread(&spread))
+        };
+        table.row([
+            series.contender.clone(),
+            series.sum(|turn| turn.efficiency.reads).to_string(),
+            series.sum(|turn| turn.efficiency.statements).to_string(),
+            share(Efficiency::saved),
+            share(|it| it.possible.savable()),
+            ratio(Efficiency::ratio),
+            ratio(Efficiency::ratio_by_organization),
+        ]);
+    }
+    table
+}
+
+fn reasons(article: &Article) -> Table {
+    let mut table = Table::new([
+        "",
+        "first",
+        "changed",
+        "waited with another",
+        "outside the period or region",
+        "other",
+    ]);
+    for series in &article.contenders {
+        let all: Option<Vec<_>> = series
+            .turns
+            .iter()
+            .map(|turn| turn.efficiency.misses)
+            .collect();
+        let Some(all) = all.filter(|_| series.invalidation != Invalidation::Uncached) else {
+            continue;
+        };
+        let reads = series.sum(|turn| turn.efficiency.reads).max(1) as f64;
+        let share = |reason: fn(&super::possible::Misses) -> u64| {
+            let count: u64 = all.iter().map(reason).sum();
+            number::plain(100.0 * count as f64 / reads)
+        };
+        table.row([
+            series.contender.clone(),
+            share(|it| it.first),
+            share(|it| it.changed),
+            share(|it| it.joined),
+            share(|it| it.outside),
+            share(|it| it.other),
+        ]);
+    }
+    table
+}
