@@ -77,6 +77,9 @@ pub fn report(article: &Article, page: &mut Page) -> anyhow::Result<()> {
          missing there is lost to the cache, the rest to the declaration.",
     );
     page.table(&against_possible(article));
+    if let Some(text) = article.find(TIDEMARK).and_then(ceiling) {
+        page.text(text);
+    }
     page.text(
         "Why reads waited for PostgreSQL, where the contender says which did: nobody had asked before; the answer is \
          another one now (unavoidable); another read waited for it already; the organization has a new order, which this \
@@ -176,11 +179,11 @@ fn latencies(article: &Article) -> Table {
 
 fn distribution(article: &Article) -> Chart {
     let mut chart = Chart::new("The article's setting: how long reads take")
-        .x("ms", Scale::Log)
+        .x("time to the answer, ms", Scale::Log)
         .y("% of reads answered within", Scale::Linear);
     for series in &article.contenders {
         let points = marks_ms().enumerate().map(|(place, mark)| {
-            let share = |turn: &Turn| turn.latency.within.get(place).map_or(0.0, |it| 100.0 * it);
+            let share = |turn: &Turn| 100.0 * turn.latency.within.get(place).unwrap_or(&0.0);
             (mark, series.spread(share))
         });
         chart.line(Line::through(series.contender.clone(), points));
@@ -236,13 +239,12 @@ fn against_possible(article: &Article) -> Table {
         "saved",
         "possible",
         "of possible",
-        "of possible by organization",
+        "possible by organization",
+        "of that",
     ]);
     for series in &article.contenders {
         let share = |part: fn(&Efficiency) -> u64| {
-            series.percent(move |turn| {
-                part(&turn.efficiency) as f64 / turn.efficiency.reads.max(1) as f64
-            })
+            series.percent(move |turn| per_read(turn, part(&turn.efficiency)))
         };
         let ratio = |ratio: fn(&Efficiency) -> f64| {
             let spread = series.spread(|turn| ratio(&turn.efficiency));
@@ -255,10 +257,28 @@ fn against_possible(article: &Article) -> Table {
             share(Efficiency::saved),
             share(|it| it.possible.savable()),
             ratio(Efficiency::ratio),
+            share(|it| it.possible_by_organization.savable()),
             ratio(Efficiency::ratio_by_organization),
         ]);
     }
     table
+}
+
+/// What limits Tidemark in this setting, in words.
+fn ceiling(series: &Series) -> Option<String> {
+    let share = |figure: fn(&Turn) -> f64| Some(number::percent(series.spread(figure)?.median));
+    Some(format!(
+        "In Tidemark's turns, a cache that knows the future would have saved {} of the reads, one that knows only whose \
+         order it was {}; Tidemark saved {}. With the scope that the catalog declares, each order makes all 20 dashboards \
+         of its organization be asked anew, also those that don't show it.",
+        share(|turn| per_read(turn, turn.efficiency.possible.savable()))?,
+        share(|turn| per_read(turn, turn.efficiency.possible_by_organization.savable()))?,
+        share(|turn| per_read(turn, turn.efficiency.saved()))?,
+    ))
+}
+
+fn per_read(turn: &Turn, part: u64) -> f64 {
+    part as f64 / turn.efficiency.reads.max(1) as f64
 }
 
 fn reasons(article: &Article) -> Table {
@@ -294,4 +314,108 @@ fn reasons(article: &Article) -> Table {
         ]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::article::{
+        judge::{Lacking, Staleness},
+        outcome::Latency,
+        possible::Possible,
+    };
+
+    fn series(
+        contender: &str,
+        invalidation: Invalidation,
+        mean_ms: f64,
+        statements: u64,
+        stale: u64,
+    ) -> Series {
+        let lacking = Lacking {
+            answers: stale,
+            beyond_promise: stale,
+            longest_ms: 1_500.0,
+        };
+        let possible = Possible {
+            hits: 980,
+            changed: 20,
+            ..Possible::default()
+        };
+        Series {
+            contender: contender.to_owned(),
+            invalidation,
+            turns: vec![Turn {
+                seconds: 10.0,
+                reads: 1_000,
+                failed_reads: 0,
+                writes: 10,
+                failed_writes: 0,
+                latency: Latency {
+                    mean_ms,
+                    p50_ms: mean_ms,
+                    p99_ms: mean_ms,
+                    within: marks_ms()
+                        .map(|mark| f64::from(u8::from(mark > mean_ms)))
+                        .collect(),
+                },
+                write_ms: 5.0,
+                statements,
+                staleness: Staleness {
+                    judged: 1_000,
+                    application: lacking,
+                    elsewhere: Lacking::default(),
+                },
+                efficiency: Efficiency {
+                    reads: 1_000,
+                    statements,
+                    stale,
+                    possible,
+                    possible_by_organization: possible,
+                    misses: None,
+                },
+            }],
+        }
+    }
+
+    fn article(contenders: Vec<Series>) -> Article {
+        Article {
+            clients: 16,
+            turn_seconds: 60.0,
+            warm_up_seconds: 90.0,
+            organizations: 200,
+            contenders,
+            peers: true,
+        }
+    }
+
+    fn met(contenders: Vec<Series>) -> Vec<Option<bool>> {
+        let mut page = Page::default();
+        report(&article(contenders), &mut page).unwrap();
+        page.goals().iter().map(Goal::is_met).collect()
+    }
+
+    #[test]
+    fn goals_are_met_or_not_as_it_was_measured() {
+        let uncached = || series(UNCACHED, Invalidation::Uncached, 50.0, 1_000, 0);
+        let peer = || series("NestJS", Invalidation::OwnWrites, 5.0, 100, 7);
+        let ours = |mean_ms, statements, stale| {
+            let ours = series(
+                TIDEMARK,
+                Invalidation::AnyChange,
+                mean_ms,
+                statements,
+                stale,
+            );
+            met(vec![ours, uncached(), peer()])
+        };
+        assert_eq!(ours(2.0, 25, 0), [Some(true); 4]);
+        assert_eq!(
+            ours(3.0, 60, 0),
+            [Some(false), Some(false), Some(false), Some(true)]
+        );
+        assert_eq!(ours(2.0, 20, 1)[3], Some(false));
+        let alone = series(TIDEMARK, Invalidation::AnyChange, 2.0, 20, 0);
+        assert_eq!(met(vec![alone]), [None, None, Some(true), Some(true)]);
+    }
 }
