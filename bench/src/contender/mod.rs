@@ -3,11 +3,14 @@
 //! One file for each: how it is started, as its own experts would, and what it promises.
 
 pub mod native;
+pub mod nestjs;
+pub mod nginx;
 pub mod tidemark;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 use tidemark_tests::server::Server;
 
 use crate::usage;
@@ -43,6 +46,8 @@ pub struct Contender {
     pub answering: Vec<u32>,
     /// All its servers: those that depend on others first.
     pub servers: Vec<Server>,
+    /// Where they keep what need not outlive them.
+    pub folder: Option<TempDir>,
 }
 
 impl Contender {
@@ -55,6 +60,7 @@ impl Contender {
             invalidation,
             answering: vec![server.process().id()],
             servers: vec![server],
+            folder: None,
         }
     }
 
