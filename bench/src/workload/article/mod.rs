@@ -13,7 +13,7 @@
 //! clients in a closed loop, for the same time. All follow one trace from its beginning; who is faster gets
 //! further. So ratios are per read: mean latency, statements a read, reads saved. Nobody is measured on its
 //! first minute: before the time begins, each dashboard is read once, the most wanted organizations first,
-//! as far as that gets in its time.
+//! as far as that gets in its time. Who keeps nothing for longer than a second has only a short warm-up.
 
 mod client;
 mod database;
@@ -36,7 +36,7 @@ use self::{
     judge::Judge,
     log::Log,
     outcome::{Article, Series, Turn},
-    participant::Participant,
+    participant::{Cast, Participant},
     trace::{Recipe, Trace},
 };
 use super::Bench;
@@ -88,28 +88,27 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Article> {
         },
         Times {
             turn: Duration::from_secs(1),
-            warm_up: Duration::from_secs(5),
+            warm_up: Duration::from_secs(2),
             rounds: 1,
         },
     );
     let course = Course::prepare(bench, times).await?;
-    let participants = Participant::of(bench);
+    let cast = Cast::gather(bench).await?;
     let mut contenders: Vec<Series> = Vec::new();
     for round in 0..times.rounds {
-        for participant in rotated(&participants, round) {
-            say(format_args!(
-                "article: round {} of {}, {}",
-                round + 1,
-                times.rounds,
-                participant.name()
-            ));
-            let (invalidation, turn) = course.turn(bench, *participant).await?;
-            say(format_args!("  {}", told(&turn)));
+        for participant in rotated(&cast.participants, round) {
             let name = participant.name();
+            say(format_args!(
+                "article: round {} of {}, {name}",
+                round + 1,
+                times.rounds
+            ));
+            let (invalidation, turn) = course.turn(bench, &cast, *participant).await?;
+            say(format_args!("  {}", told(&turn)));
             match contenders.iter_mut().find(|it| it.contender == name) {
                 Some(series) => series.turns.push(turn),
                 None => contenders.push(Series {
-                    contender: name.to_owned(),
+                    contender: name,
                     invalidation,
                     turns: vec![turn],
                 }),
@@ -151,11 +150,12 @@ impl Course {
     async fn turn(
         &self,
         bench: &Bench,
+        cast: &Cast,
         participant: Participant,
     ) -> anyhow::Result<(Invalidation, Turn)> {
         bench.site.flush_redis().await?;
         let database = participant.database(&bench.site).await?;
-        let contender = participant.start(&bench.site, &database).await?;
+        let contender = cast.start(participant, &bench.site, &database).await?;
         let mut connection = database.connect().await?;
         let mut log = Log {
             baseline: database::totals(&mut connection, self.organizations).await?,
@@ -167,10 +167,10 @@ impl Course {
         };
         let clients = Arc::new(Clients::new(target, CLIENTS, connection));
 
-        let warm_up = match contender.invalidation {
-            // Nothing stays: this is only for connections and prepared statements.
-            Invalidation::Uncached => Duration::from_secs(2).min(self.times.warm_up),
-            _ => self.times.warm_up,
+        let warm_up = match participant.keeps_answers() {
+            true => self.times.warm_up,
+            // This is only for connections and prepared statements.
+            false => Duration::from_secs(2).min(self.times.warm_up),
         };
         let failure = clients.follow(&self.warm_up, warm_up, &mut log).await?;
         ensure!(
@@ -179,15 +179,13 @@ impl Course {
             failure.unwrap_or_default()
         );
         let before = database.executions(STATEMENT).await?;
+        // What was counted is a fresh database's. In the turn itself there may be none.
+        ensure!(before > 0, "PostgreSQL has counted none of the statements");
         log.measured_from = clients.now();
         let failure = clients
             .follow(&self.trace, self.times.turn, &mut log)
             .await?;
         let statements = database.executions(STATEMENT).await? - before;
-        ensure!(
-            statements > 0,
-            "PostgreSQL has counted none of the statements"
-        );
         if let Some(failure) = failure {
             say(format_args!("  not everything went well, first: {failure}"));
         }
