@@ -183,14 +183,38 @@ fn distribution(article: &Article) -> Chart {
     let mut chart = Chart::new("The article's setting: how long reads take")
         .x("time to the answer, ms", Scale::Log)
         .y("% of reads answered within", Scale::Linear);
-    for series in &article.contenders {
+    let uncached = |series: &&Series| {
+        // One of those who always ask PostgreSQL will do.
+        series.invalidation != Invalidation::Uncached || series.contender == UNCACHED
+    };
+    for series in article.contenders.iter().filter(uncached) {
         let points = marks_ms().enumerate().map(|(place, mark)| {
             let share = |turn: &Turn| 100.0 * turn.latency.within.get(place).unwrap_or(&0.0);
             (mark, series.spread(share))
         });
-        chart.line(Line::through(series.contender.clone(), points));
+        let points: Vec<_> = points.collect();
+        chart.line(Line::through(legend(&series.contender), rising(&points)));
     }
     chart
+}
+
+/// What is drawn of a distribution: from the last point at nothing to the first one at all.
+fn rising(points: &[(f64, Option<Spread>)]) -> Vec<(f64, Option<Spread>)> {
+    let before = |(_, share): &(f64, Option<Spread>)| share.is_none_or(|it| it.high <= 0.0);
+    let within = |(_, share): &(f64, Option<Spread>)| share.is_none_or(|it| it.low < 100.0);
+    let from = points.iter().take_while(|it| before(it)).count();
+    let to = points.iter().take_while(|it| within(it)).count();
+    let points = points.iter().take(to + 1).skip(from.saturating_sub(1));
+    points.copied().collect()
+}
+
+/// A contender's name, short enough for a legend.
+fn legend(contender: &str) -> String {
+    let several = contender.strip_suffix(" processes");
+    match several.and_then(|name| name.rsplit_once(", ")) {
+        Some((name, processes)) => format!("{name}, × {processes}"),
+        None => contender.to_owned(),
+    }
 }
 
 fn stale(article: &Article) -> Table {
@@ -395,6 +419,23 @@ mod tests {
         let mut page = Page::default();
         report(&article(contenders), &mut page).unwrap();
         page.goals().iter().map(Goal::is_met).collect()
+    }
+
+    #[test]
+    fn a_distribution_is_drawn_where_it_rises() {
+        let points = [0.0, 0.0, 40.0, 100.0, 100.0].map(|share| Spread::of([share]));
+        let points: Vec<_> = [1.0, 2.0, 3.0, 4.0, 5.0].into_iter().zip(points).collect();
+        assert_eq!(rising(&points), points[1..4]);
+        assert_eq!(rising(&points[2..]), points[2..4]);
+    }
+
+    #[test]
+    fn a_legend_is_short() {
+        assert_eq!(
+            legend("NestJS by hand, local, 2 processes"),
+            "NestJS by hand, local, × 2"
+        );
+        assert_eq!(legend("nginx, 1 s"), "nginx, 1 s");
     }
 
     #[test]
