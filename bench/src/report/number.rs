@@ -25,6 +25,11 @@ pub fn spread(spread: &Spread) -> String {
     format!("{} ({}–{})", plain(*median), plain(*low), plain(*high))
 }
 
+/// How many, exactly, with thousands apart.
+pub fn count(count: u64) -> String {
+    apart(&count.to_string())
+}
+
 /// A share of all as percent.
 pub fn percent(share: f64) -> String {
     format!("{} %", plain(share * 100.0))
@@ -76,6 +81,7 @@ mod tests {
         for (number, text) in table {
             assert_eq!(plain(number), text);
         }
+        assert_eq!(count(1_234_567), "1\u{a0}234\u{a0}567");
         assert_eq!(percent(0.987), "98.7 %");
         assert_eq!(bytes(2048.0), "2 KiB");
     }

@@ -1,5 +1,6 @@
 //! What is measured: one module for each workload, which runs it and puts its part into the report.
 
+pub mod article;
 pub mod growth;
 pub mod latency;
 pub mod start;
@@ -25,6 +26,8 @@ use crate::{
 pub enum Workload {
     /// Latency, throughput and CPU of one answer.
     Latency,
+    /// The article's setting: mixed reads and writes, stale answers, and hits against what was possible.
+    Article,
     /// How cost grows: keys, scopes, bytes, organizations, writers.
     Growth,
     /// The cost of capture and of the relay.
@@ -65,12 +68,19 @@ impl Bench {
 
 impl Workload {
     /// All, in the order of the report.
-    pub const ALL: [Self; 4] = [Self::Latency, Self::Growth, Self::Writers, Self::Start];
+    pub const ALL: [Self; 5] = [
+        Self::Latency,
+        Self::Article,
+        Self::Growth,
+        Self::Writers,
+        Self::Start,
+    ];
 
     /// The name of its results.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Latency => "latency",
+            Self::Article => "article",
             Self::Growth => "growth",
             Self::Writers => "writers",
             Self::Start => "start",
@@ -81,6 +91,7 @@ impl Workload {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Latency => "Latency and throughput of one answer",
+            Self::Article => "The article's setting: reads, writes and stale answers",
             Self::Growth => "Growth",
             Self::Writers => "Writers and the relay",
             Self::Start => "Start, memory and size",
@@ -94,6 +105,7 @@ impl Workload {
     pub async fn run(self, bench: &Bench, results: &Results, about: &About) -> anyhow::Result<()> {
         match self {
             Self::Latency => results.save(self.name(), about, &latency::run(bench).await?),
+            Self::Article => results.save(self.name(), about, &article::run(bench).await?),
             Self::Growth => results.save(self.name(), about, &growth::run(bench).await?),
             Self::Writers => results.save(self.name(), about, &writers::run(bench).await?),
             Self::Start => results.save(self.name(), about, &start::run(bench).await?),
@@ -107,6 +119,7 @@ impl Workload {
     pub fn report(self, results: &Results, page: &mut Page) -> anyhow::Result<Option<About>> {
         match self {
             Self::Latency => show(results, self, page, latency::report),
+            Self::Article => show(results, self, page, article::report),
             Self::Growth => show(results, self, page, growth::report),
             Self::Writers => show(results, self, page, writers::report),
             Self::Start => show(results, self, page, start::report),
