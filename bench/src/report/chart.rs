@@ -36,6 +36,9 @@ fn looks() -> impl Iterator<Item = (RGBColor, RGBColor)> {
     filled.chain(COLOURS.into_iter().map(|colour| (colour, WHITE)).cycle())
 }
 
+/// How a place of the first axis is written.
+type PlaceText = fn(f64) -> String;
+
 /// How an axis is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
@@ -84,7 +87,7 @@ pub struct Chart {
     y: (String, Scale),
     lines: Vec<Line>,
     /// How the places of the points are written at the first axis, where its marks are these places.
-    places: Option<fn(f64) -> String>,
+    places: Option<PlaceText>,
 }
 
 impl Chart {
@@ -249,7 +252,7 @@ struct Axis {
     from: f64,
     to: f64,
     /// Where its marks are and how they are written, where that was said.
-    marks: Option<(Vec<f64>, fn(f64) -> String)>,
+    marks: Option<(Vec<f64>, PlaceText)>,
 }
 
 impl Axis {

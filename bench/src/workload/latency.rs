@@ -171,7 +171,7 @@ async fn measure(
     client: &Client,
     roles: &[Role<'_>],
 ) -> anyhow::Result<Vec<Series>> {
-    let connections: &[u32] = bench.scale.pick(&[1, 16, 32, 64], &[1, 16, 32], &[1, 32]);
+    let connections: &[u32] = bench.scale.pick(&[1, 16, 32, 64], &[16, 32], &[1, 32]);
     say("warming up");
     for role in roles {
         role.settle(client).await?;

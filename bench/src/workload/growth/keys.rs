@@ -27,7 +27,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Keys>> {
     let empty = site.redis.used_memory().await?;
     let steps: &[u64] = bench.scale.pick(
         &[1_000, 10_000, 100_000, 1_000_000],
-        &[1_000, 10_000, 100_000],
+        &[1_000, 100_000],
         &[1_000, 3_000],
     );
     let mut measured = Vec::new();

@@ -23,6 +23,8 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Sizes> {
     site.flush_redis().await?;
     let database = site.database("growth").await?;
     let tidemark = contender::tidemark::start(site, &database).await?;
+    // All of them, every other one, or both ends.
+    let stride = bench.scale.pick(1, 2, 5);
     let scopes: Vec<_> = SCOPES
         .map(|scopes| (scopes as u64, scopes_path(scopes)))
         .to_vec();
@@ -31,9 +33,16 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Sizes> {
         .map(|bytes| (bytes, format!("/bench/body/{bytes}")))
         .collect();
     Ok(Sizes {
-        scopes: steps(bench, &tidemark, "scopes", &scopes).await?,
-        body: steps(bench, &tidemark, "bytes", &body).await?,
+        scopes: steps(bench, &tidemark, "scopes", &thinned(&scopes, stride)).await?,
+        body: steps(bench, &tidemark, "bytes", &thinned(&body, stride)).await?,
     })
+}
+
+/// Every so many of them; the last one in any case.
+fn thinned<T: Clone>(all: &[T], stride: usize) -> Vec<T> {
+    let last = all.len().saturating_sub(1);
+    let kept = (0..all.len()).filter(|place| (last - place).is_multiple_of(stride));
+    kept.map(|place| all[place].clone()).collect()
 }
 
 /// Each size has a turn in each round.

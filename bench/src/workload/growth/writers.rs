@@ -41,7 +41,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Crowd>> {
     })?;
     relay_leads(site).await?;
     let writes = Writes::of(include_str!("../../../writes/insert_order.sql"))?;
-    let crowds: &[u32] = bench.scale.pick(&[1, 4, 16, 64], &[1, 4, 16, 64], &[1, 4]);
+    let crowds: &[u32] = bench.scale.pick(&[1, 4, 16, 64], &[1, 16, 64], &[1, 4]);
     let mut measured: Vec<_> = crowds.iter().map(|writers| Crowd::of(*writers)).collect();
     let rounds = bench.scale.pick(7, 2, 1);
     for round in 0..rounds {
