@@ -9,6 +9,8 @@
 //!            └─► usage: CPU and memory of processes
 //! ```
 //!
+//! [`running`] is for the small benchmarks that measure a running demo: `bench/freshness`, `bench/precision`.
+//!
 //! Absolute figures drift on shared machines. So everything is measured in short rounds, in each of which
 //! everybody has a turn, and compared within the round: [`statistics`].
 
@@ -19,6 +21,7 @@ pub mod contender;
 pub mod load;
 pub mod report;
 pub mod results;
+pub mod running;
 pub mod scale;
 pub mod site;
 pub mod statistics;

@@ -29,7 +29,8 @@ impl Spread {
     /// those in which the other has nothing, are left out.
     pub fn of_ratios(ours: &[f64], theirs: &[f64]) -> Option<Self> {
         let rounds = ours.iter().zip(theirs);
-        Self::of(rounds.filter_map(|(ours, theirs)| (*theirs > 0.0).then(|| ours / theirs)))
+        let rounds = rounds.filter(|(_, theirs)| **theirs > 0.0);
+        Self::of(rounds.map(|(ours, theirs)| ours / theirs))
     }
 }
 

@@ -289,6 +289,14 @@ pub fn can_live_in(folder: &Path) -> anyhow::Result<bool> {
     Home::of(folder)?.is_reachable()
 }
 
+/// One of the newest PostgreSQL's own programs, such as `pgbench`.
+///
+/// # Errors
+/// There is no PostgreSQL on this machine.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
+    Ok(Installation::find()?.program(name))
+}
+
 fn settings(port: u16, durability: Durability) -> Vec<String> {
     let mut settings = vec![
         format!("port={port}"),

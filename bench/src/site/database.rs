@@ -4,7 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
-use tidemark_tests::{activity, origin::OriginConfig, port::local, postgres::Postgres, tools};
+use tidemark_tests::{
+    activity,
+    origin::OriginConfig,
+    port::local,
+    postgres::{Postgres, USER},
+    tools,
+};
 
 /// A database on the site's PostgreSQL.
 #[derive(Clone, Debug)]
@@ -12,6 +18,7 @@ pub struct Database {
     name: &'static str,
     url: String,
     options: PgConnectOptions,
+    environment: [(&'static str, String); 5],
 }
 
 impl Database {
@@ -20,6 +27,13 @@ impl Database {
             name,
             url: postgres.url(name),
             options: postgres.options(name).application_name("tidemark-bench"),
+            environment: [
+                ("PGHOST", "127.0.0.1".to_owned()),
+                ("PGPORT", postgres.port().to_string()),
+                ("PGUSER", USER.to_owned()),
+                ("PGPASSWORD", postgres.password().to_owned()),
+                ("PGDATABASE", name.to_owned()),
+            ],
         }
     }
 
@@ -31,6 +45,11 @@ impl Database {
     /// Its URL, with the password in it.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What PostgreSQL's own programs have to find in their environment to get here.
+    pub fn environment(&self) -> &[(&'static str, String)] {
+        &self.environment
     }
 
     /// A connection to it.

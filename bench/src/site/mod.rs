@@ -1,7 +1,9 @@
 //! The servers that all contenders share in a run: PostgreSQL with the example's data, and Redis.
 
+pub mod age;
 pub mod catalog;
 pub mod database;
+pub mod entries;
 pub mod statement;
 
 use std::{

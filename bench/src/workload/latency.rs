@@ -6,15 +6,18 @@ mod report;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use tidemark_tests::http::Client;
 
 pub use self::{miss::Miss, report::report};
-use super::Bench;
+use super::{
+    Bench, settle,
+    turn::{Round, turn},
+};
 use crate::{
     contender::{self, Contender},
-    load::{Load, Requests},
+    load::Requests,
     say,
     site::Database,
     statistics::rotated,
@@ -53,15 +56,6 @@ pub struct Series {
     pub connections: u32,
     /// What came of it, by rounds.
     pub rounds: Vec<Round>,
-}
-
-/// One turn.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Round {
-    /// What the load generator saw.
-    pub load: Load,
-    /// CPU time (user and system) of the answering server for each request, in µs.
-    pub cpu_us: f64,
 }
 
 /// The result.
@@ -164,25 +158,8 @@ impl<'a> Role<'a> {
             Case::NotModified => 304,
             _ => 200,
         };
-        let mut last = None;
-        for _ in 0..200 {
-            let answer = client.send(http::Method::GET, &url, &headers, "").await?;
-            ensure!(answer.status == expected, "{url}: {answer:?}");
-            let as_wanted = self
-                .cache_status
-                .is_none_or(|wanted| answer.cache_status() == wanted);
-            if as_wanted {
-                return Ok(());
-            }
-            last = Some(answer);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let last = last.context("it was asked")?;
-        anyhow::bail!(
-            "{url} is answered {:?}, not {:?}",
-            last.cache_status(),
-            self.cache_status
-        )
+        settle(client, &url, &headers, expected, self.cache_status).await?;
+        Ok(())
     }
 }
 
@@ -211,7 +188,7 @@ async fn measure(
             ));
             for role in rotated(roles, round) {
                 role.settle(client).await?;
-                let measured = turn(bench, database, role, *connections).await?;
+                let measured = checked_turn(bench, database, role, *connections).await?;
                 let name = &role.contender.name;
                 let found = series.iter_mut().find(|it| {
                     it.contender == *name && it.case == role.case && it.connections == *connections
@@ -232,21 +209,17 @@ async fn measure(
 }
 
 /// One turn of one contender; from a cache, the SQL must not have run more than now and then.
-async fn turn(
+async fn checked_turn(
     bench: &Bench,
     database: &Database,
     role: &Role<'_>,
     connections: u32,
 ) -> anyhow::Result<Round> {
     let executed = || database.executions("invoiced AS (");
-    let (executed_before, cpu_before) = (executed().await?, role.contender.cpu()?);
-    let load = bench
-        .wrk
-        .run(&role.requests, connections, bench.scale.turn())
-        .await?;
-    let cpu = role.contender.cpu()?.saturating_sub(cpu_before);
-    let executed = executed().await?.saturating_sub(executed_before) as f64;
-    let (all, name) = (load.requests as f64, &role.contender.name);
+    let before = executed().await?;
+    let round = turn(bench, role.contender, &role.requests, connections).await?;
+    let executed = executed().await?.saturating_sub(before) as f64;
+    let (all, name) = (round.load.requests as f64, &role.contender.name);
     match role.case {
         Case::Uncached => ensure!(
             executed >= 0.95 * all,
@@ -257,8 +230,5 @@ async fn turn(
             "{name}: {executed} of {all} were no hits"
         ),
     }
-    Ok(Round {
-        load,
-        cpu_us: cpu.as_secs_f64() * 1e6 / all,
-    })
+    Ok(round)
 }

@@ -1,11 +1,17 @@
 //! What is measured: one module for each workload, which runs it and puts its part into the report.
 
 pub mod article;
+pub mod growth;
 pub mod latency;
+pub mod start;
+pub mod turn;
+pub mod writers;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
+use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
+use tidemark_tests::http::{Answer, Client};
 
 use crate::{
     load::Wrk,
@@ -22,6 +28,12 @@ pub enum Workload {
     Latency,
     /// The article's setting: mixed reads and writes, stale answers, and hits against what was possible.
     Article,
+    /// How cost grows: keys, scopes, bytes, organizations, writers.
+    Growth,
+    /// The cost of capture and of the relay.
+    Writers,
+    /// Start, memory and size.
+    Start,
 }
 
 /// What workloads run on.
@@ -56,13 +68,22 @@ impl Bench {
 
 impl Workload {
     /// All, in the order of the report.
-    pub const ALL: [Self; 2] = [Self::Latency, Self::Article];
+    pub const ALL: [Self; 5] = [
+        Self::Latency,
+        Self::Article,
+        Self::Growth,
+        Self::Writers,
+        Self::Start,
+    ];
 
     /// The name of its results.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Latency => "latency",
             Self::Article => "article",
+            Self::Growth => "growth",
+            Self::Writers => "writers",
+            Self::Start => "start",
         }
     }
 
@@ -71,6 +92,9 @@ impl Workload {
         match self {
             Self::Latency => "Latency and throughput of one answer",
             Self::Article => "The article's setting: reads, writes and stale answers",
+            Self::Growth => "Growth",
+            Self::Writers => "Writers and the relay",
+            Self::Start => "Start, memory and size",
         }
     }
 
@@ -82,6 +106,9 @@ impl Workload {
         match self {
             Self::Latency => results.save(self.name(), about, &latency::run(bench).await?),
             Self::Article => results.save(self.name(), about, &article::run(bench).await?),
+            Self::Growth => results.save(self.name(), about, &growth::run(bench).await?),
+            Self::Writers => results.save(self.name(), about, &writers::run(bench).await?),
+            Self::Start => results.save(self.name(), about, &start::run(bench).await?),
         }
     }
 
@@ -93,6 +120,9 @@ impl Workload {
         match self {
             Self::Latency => show(results, self, page, latency::report),
             Self::Article => show(results, self, page, article::report),
+            Self::Growth => show(results, self, page, growth::report),
+            Self::Writers => show(results, self, page, writers::report),
+            Self::Start => show(results, self, page, start::report),
         }
     }
 }
@@ -111,4 +141,36 @@ fn show<T: serde::de::DeserializeOwned>(
     };
     report(&saved.outcome, page)?;
     Ok(Some(saved.about))
+}
+
+/// How often a question is asked until it is answered as it should, and the pause between.
+const PATIENCE: (usize, Duration) = (400, Duration::from_millis(5));
+
+/// Asks until the answer comes about as it should: with this status and, where one is given, this
+/// `Cache-Status`. (An answer is stored after its client has it, so a miss may well be followed by another.)
+///
+/// # Errors
+/// The status is another one, or it never comes about so.
+pub async fn settle(
+    client: &Client,
+    url: &str,
+    headers: &[(&str, &str)],
+    status: u16,
+    cache_status: Option<&str>,
+) -> anyhow::Result<Answer> {
+    let mut last = None;
+    for _ in 0..PATIENCE.0 {
+        let answer = client.send(http::Method::GET, url, headers, "").await?;
+        ensure!(answer.status == status, "{url}: {answer:?}");
+        if cache_status.is_none_or(|wanted| answer.cache_status() == wanted) {
+            return Ok(answer);
+        }
+        last = Some(answer);
+        tokio::time::sleep(PATIENCE.1).await;
+    }
+    let last = last.context("it was asked")?;
+    anyhow::bail!(
+        "{url} is answered {:?}, not {cache_status:?}",
+        last.cache_status()
+    )
 }

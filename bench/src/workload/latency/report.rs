@@ -1,9 +1,10 @@
 //! The workload's part of the report.
 
-use super::{Case, Latency, Round, Series};
+use super::{Case, Latency, Series};
 use crate::{
     report::{Chart, Goal, Line, Page, Scale, Table, number},
     statistics::Spread,
+    workload::turn::{Round, figures, spread},
 };
 
 impl Case {
@@ -22,14 +23,6 @@ impl Series {
     fn name(&self) -> String {
         format!("{}: {}", self.contender, self.case.name())
     }
-
-    fn figures(&self, figure: impl Fn(&Round) -> f64) -> Vec<f64> {
-        self.rounds.iter().map(figure).collect()
-    }
-
-    fn spread(&self, figure: impl Fn(&Round) -> f64) -> Option<Spread> {
-        Spread::of(self.figures(figure))
-    }
 }
 
 impl Latency {
@@ -47,8 +40,12 @@ impl Latency {
         connections: u32,
         figure: fn(&Round) -> f64,
     ) -> Option<Spread> {
-        let ours = self.find("Tidemark", ours, connections)?.figures(figure);
-        let theirs = self.find(peer.0, peer.1, connections)?.figures(figure);
+        let ours = self.find("Tidemark", ours, connections)?;
+        let theirs = self.find(peer.0, peer.1, connections)?;
+        let (ours, theirs) = (
+            figures(&ours.rounds, figure),
+            figures(&theirs.rounds, figure),
+        );
         Spread::of_ratios(&ours, &theirs)
     }
 
@@ -172,9 +169,7 @@ fn table(latency: &Latency, connections: u32) -> Table {
             continue;
         };
         let cell = |figure: fn(&Round) -> f64| {
-            series
-                .spread(figure)
-                .map_or(String::new(), |spread| number::spread(&spread))
+            spread(&series.rounds, figure).map_or(String::new(), |spread| number::spread(&spread))
         };
         // What a peer does in a case is held against what Tidemark does there.
         let ratio = latency.ratio(case, (contender, case), connections, |round| {
@@ -215,7 +210,7 @@ fn plots(latency: &Latency, page: &mut Page) -> anyhow::Result<()> {
                 let series = latency.find(contender, case, connections);
                 (
                     f64::from(connections),
-                    series.and_then(|it| it.spread(figure)),
+                    series.and_then(|it| spread(&it.rounds, figure)),
                 )
             });
             chart.line(Line::through(
