@@ -30,16 +30,17 @@ impl Scale {
     pub const fn rounds(self) -> usize {
         match self {
             Self::Full => 7,
-            Self::Quick => 3,
+            Self::Quick => 2,
             Self::Trial => 1,
         }
     }
 
-    /// How long each turn in a round is. (wrk counts in whole seconds.)
+    /// How long each turn in a round is.
     pub const fn turn(self) -> Duration {
         match self {
             Self::Full => Duration::from_secs(3),
-            Self::Quick | Self::Trial => Duration::from_secs(1),
+            Self::Quick => Duration::from_secs(1),
+            Self::Trial => Duration::from_millis(300),
         }
     }
 

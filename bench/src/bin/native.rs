@@ -9,7 +9,7 @@ use axum::{
     Router,
     body::Body,
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
     routing::get,
     serve::ListenerExt as _,
@@ -28,7 +28,7 @@ struct Arguments {
     /// Where the bytes come from, for each request.
     #[arg(long, value_enum)]
     from: From,
-    /// Their name in Redis.
+    /// Their name in Redis; a `*` in it stands for the last segment of the path that is asked for.
     #[arg(long)]
     name: String,
     /// The Redis.
@@ -49,16 +49,18 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let client = redis::Client::open(arguments.redis)?;
     let mut redis = client.get_multiplexed_async_connection().await?;
-    let body: Option<Bytes> = redis.get(&arguments.name).await?;
-    let body = body.context("Redis has nothing under this name")?;
     let app = match arguments.from {
         From::Redis => Router::new().route("/{*path}", get(ask)).with_state(Asked {
             redis,
             name: arguments.name.into(),
         }),
-        From::Memory => Router::new()
-            .route("/{*path}", get(remember))
-            .with_state(body),
+        From::Memory => {
+            let body: Option<Bytes> = redis.get(&arguments.name).await?;
+            let body = body.context("Redis has nothing under this name")?;
+            Router::new()
+                .route("/{*path}", get(remember))
+                .with_state(body)
+        }
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
@@ -78,10 +80,17 @@ struct Asked {
     name: std::sync::Arc<str>,
 }
 
-async fn ask(State(Asked { mut redis, name }): State<Asked>) -> Response {
-    let body: RedisResult<Bytes> = redis.get(&*name).await;
+async fn ask(State(Asked { mut redis, name }): State<Asked>, uri: Uri) -> Response {
+    let body: RedisResult<Option<Bytes>> = match name.split_once('*') {
+        None => redis.get(&*name).await,
+        Some((before, after)) => {
+            let (_, segment) = uri.path().rsplit_once('/').unwrap_or_default();
+            redis.get(format!("{before}{segment}{after}")).await
+        }
+    };
     match body {
-        Ok(body) => answer(body),
+        Ok(Some(body)) => answer(body),
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
     }
 }

@@ -25,15 +25,24 @@ pub async fn start(site: &Site, body: &[u8]) -> anyhow::Result<(Contender, Conte
         .arg(body)
         .query_async(&mut redis)
         .await?;
-    let by_get = serve(site, "Native, one GET", "redis").await?;
-    let from_memory = serve(site, "Native, memory", "memory").await?;
+    let by_get = serve(site, "Native, one GET", "redis", NAME).await?;
+    let from_memory = serve(site, "Native, memory", "memory", NAME).await?;
     Ok((by_get, from_memory))
 }
 
-async fn serve(site: &Site, name: &str, from: &str) -> anyhow::Result<Contender> {
+/// Starts it to answer what Redis has under any of many names; a `*` in the name stands for the last segment of
+/// the path that is asked for.
+///
+/// # Errors
+/// It is not built, or does not start.
+pub async fn of_many(site: &Site, names: &str) -> anyhow::Result<Contender> {
+    serve(site, "Native, one GET", "redis", names).await
+}
+
+async fn serve(site: &Site, name: &str, from: &str, names: &str) -> anyhow::Result<Contender> {
     let mut command = Command::new(tools::own_binary("tidemark-bench-native")?);
     command
-        .args(["--from", from, "--name", NAME])
+        .args(["--from", from, "--name", names])
         .env("REDIS_URL", site.redis.url());
     let launch = Launch {
         name: "native limit",

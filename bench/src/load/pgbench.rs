@@ -20,7 +20,7 @@ pub struct Writes {
 pub struct Writers {
     /// How many there are.
     pub clients: u32,
-    /// For how long; in whole seconds.
+    /// For how long; in whole seconds. For less: until each has made a few transactions.
     pub time: Duration,
     /// How many transactions a second all of them together try; without it, as many as they can.
     pub rate: Option<u32>,
@@ -54,7 +54,10 @@ impl Writes {
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .args(["--no-vacuum", "--protocol=prepared", "--jobs=1"])
             .arg(format!("--client={}", writers.clients))
-            .arg(format!("--time={}", writers.time.as_secs().max(1)))
+            .arg(match writers.time.as_secs() {
+                0 => "--transactions=20".to_owned(),
+                seconds => format!("--time={seconds}"),
+            })
             .arg(format!("--define=organizations={}", scale.organizations))
             .arg(format!("--define=orders={}", scale.orders))
             .arg(format!("--define=products={}", scale.products))

@@ -1,5 +1,6 @@
--- What wrk asks for, and what it tells at the end. Its arguments: a template and how many targets it has;
--- each request takes one of them at random, in the template's place of %d. Without a template: the URL's path.
+-- What wrk asks for, and what it tells at the end. Its arguments: a template, how many numbers may stand in it,
+-- and the first of them; each request takes one at random, and another one for a second place in the template.
+-- Without a template: the URL's path.
 local template, count, first = nil, 0, 0
 
 local threads = 0
@@ -13,7 +14,8 @@ function init(arguments)
     math.randomseed(42 + seed)
     if template then
         function request()
-            return wrk.format(nil, string.format(template, first + math.random(0, count - 1)))
+            local function any() return first + math.random(0, count - 1) end
+            return wrk.format(nil, string.format(template, any(), any()))
         end
     end
 end

@@ -16,9 +16,10 @@ const SCRIPT: &str = include_str!("wrk.lua");
 pub struct Requests {
     /// The server, as `http://127.0.0.1:3000`.
     pub server: String,
-    /// The path; with a `%d` in it if there are several.
+    /// The path; with one or two `%d` in it (or `%02d`, as in C) if there are several.
     pub path: String,
-    /// The numbers that stand for `%d`: the first, and how many there are. Each request takes one at random.
+    /// The numbers that stand for `%d`: the first, and how many there are. Each request takes any, for each
+    /// place anew.
     pub numbers: Option<(u64, u64)>,
     /// Header fields of each request.
     pub headers: Vec<(String, String)>,
@@ -70,7 +71,7 @@ impl Wrk {
         Ok(Self { program, script })
     }
 
-    /// Asks for as long as `time` (in whole seconds) on so many connections.
+    /// Asks for so long on so many connections.
     ///
     /// # Errors
     /// Any request fails.
@@ -80,7 +81,7 @@ impl Wrk {
         connections: u32,
         time: Duration,
     ) -> anyhow::Result<Load> {
-        let mut command = Command::new(&self.program);
+        let mut command = self.command(time);
         // The load shares the cores with the servers; a second thread only where one may not be enough.
         let threads = if connections >= 16 { 2 } else { 1 };
         command
@@ -116,5 +117,18 @@ impl Wrk {
             output.status
         );
         parse(&text).with_context(|| format!("{}{}", requests.server, requests.path))
+    }
+
+    /// wrk counts in whole seconds. For less it is interrupted before its time, upon which it tells its result.
+    fn command(&self, time: Duration) -> Command {
+        if time.subsec_nanos() == 0 {
+            return Command::new(&self.program);
+        }
+        let mut command = Command::new("timeout");
+        command
+            .args(["--foreground", "--preserve-status", "--signal=INT"])
+            .arg(time.as_secs_f64().to_string())
+            .arg(&self.program);
+        command
     }
 }

@@ -15,6 +15,8 @@ use crate::statistics::Spread;
 /// The width of all plots, in pixels.
 pub const WIDTH: u32 = 880;
 const HEIGHT: u32 = 420;
+/// The part of the width that is the legend's.
+const LEGEND: u32 = 280;
 
 /// Colours that people with any kind of colour vision tell apart (Okabe and Ito).
 const COLOURS: [RGBColor; 8] = [
@@ -27,6 +29,12 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(90, 90, 90),
     RGBColor(150, 120, 60),
 ];
+
+/// The lines' colours, and those inside of their points: hollow ones where the colours begin again.
+fn looks() -> impl Iterator<Item = (RGBColor, RGBColor)> {
+    let filled = COLOURS.into_iter().map(|colour| (colour, colour));
+    filled.chain(COLOURS.into_iter().map(|colour| (colour, WHITE)).cycle())
+}
 
 /// How an axis is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +83,8 @@ pub struct Chart {
     x: (String, Scale),
     y: (String, Scale),
     lines: Vec<Line>,
+    /// How the places of the points are written at the first axis, where its marks are these places.
+    places: Option<fn(f64) -> String>,
 }
 
 impl Chart {
@@ -85,7 +95,15 @@ impl Chart {
             x: (String::new(), Scale::Linear),
             y: (String::new(), Scale::Linear),
             lines: Vec::new(),
+            places: None,
         }
+    }
+
+    /// With marks at the first axis where the points are, and nowhere else, written this way. For few places.
+    #[must_use]
+    pub fn marked_at_points(mut self, text: fn(f64) -> String) -> Self {
+        self.places = Some(text);
+        self
     }
 
     /// What the first axis is, with its unit.
@@ -121,7 +139,13 @@ impl Chart {
     pub fn svg(&self) -> anyhow::Result<String> {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         ensure!(points().next().is_some(), "nothing to draw: {}", self.title);
-        let x = Axis::over(self.x.1, points().map(|point| point.x), Ends::Exact);
+        let mut x = Axis::over(self.x.1, points().map(|point| point.x), Ends::Exact);
+        if let Some(text) = self.places {
+            let mut places: Vec<_> = points().map(|point| point.x).collect();
+            places.sort_by(f64::total_cmp);
+            places.dedup();
+            x.marks = Some((places, text));
+        }
         let y = Axis::over(
             self.y.1,
             points().flat_map(|point| [point.y.low, point.y.high]),
@@ -137,7 +161,7 @@ impl Chart {
     fn draw(&self, svg: &mut String, x: Axis, y: Axis) -> Result<(), Box<dyn std::error::Error>> {
         let area = SVGBackend::with_string(svg, (WIDTH, HEIGHT)).into_drawing_area();
         area.fill(&WHITE)?;
-        let (plot, legend) = area.split_horizontally(WIDTH - 230);
+        let (plot, legend) = area.split_horizontally(WIDTH - LEGEND);
         let mut chart = ChartBuilder::on(&plot)
             .caption(&self.title, ("sans-serif", 17).into_font().color(&INK))
             .margin(12)
@@ -154,7 +178,7 @@ impl Chart {
             .bold_line_style(RGBColor(225, 225, 225))
             .light_line_style(TRANSPARENT)
             .draw()?;
-        for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
+        for (line, (colour, fill)) in self.lines.iter().zip(looks()) {
             let ends =
                 |place: fn(&Spread) -> f64| line.points.iter().map(move |it| (it.x, place(&it.y)));
             for ((at, low), (_, high)) in ends(|it| it.low).zip(ends(|it| it.high)) {
@@ -168,8 +192,10 @@ impl Chart {
                 ends(|it| it.median),
                 colour.stroke_width(2),
             ))?;
-            chart
-                .draw_series(ends(|it| it.median).map(|at| Circle::new(at, 4, colour.filled())))?;
+            chart.draw_series(ends(|it| it.median).map(|at| Circle::new(at, 4, fill.filled())))?;
+            chart.draw_series(
+                ends(|it| it.median).map(|at| Circle::new(at, 4, colour.stroke_width(2))),
+            )?;
         }
         self.draw_legend(&legend)?;
         area.present()?;
@@ -185,16 +211,17 @@ impl Chart {
         D: DrawingBackend,
         D::ErrorType: 'static,
     {
-        let mut lines: Vec<_> = self.lines.iter().zip(COLOURS.iter().cycle()).collect();
+        let mut lines: Vec<_> = self.lines.iter().zip(looks()).collect();
         let height = |line: &Line| line.points.last().map_or(0.0, |point| point.y.median);
         lines.sort_by(|(one, _), (other, _)| height(other).total_cmp(&height(one)));
-        for (place, (line, colour)) in (0..).zip(lines) {
+        for (place, (line, (colour, fill))) in (0..).zip(lines) {
             let y = 52 + 24 * place;
             area.draw(&PathElement::new(
                 vec![(4, y), (28, y)],
                 colour.stroke_width(3),
             ))?;
-            area.draw(&Circle::new((16, y), 4, colour.filled()))?;
+            area.draw(&Circle::new((16, y), 4, fill.filled()))?;
+            area.draw(&Circle::new((16, y), 4, colour.stroke_width(2)))?;
             area.draw(&Text::new(
                 line.name.clone(),
                 (36, y - 7),
@@ -221,6 +248,8 @@ struct Axis {
     inner: RangedCoordf64,
     from: f64,
     to: f64,
+    /// Where its marks are and how they are written, where that was said.
+    marks: Option<(Vec<f64>, fn(f64) -> String)>,
 }
 
 impl Axis {
@@ -254,6 +283,7 @@ impl Axis {
             inner: inner.into(),
             from,
             to,
+            marks: None,
         }
     }
 }
@@ -270,6 +300,9 @@ impl Ranged for Axis {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        if let Some((places, _)) = &self.marks {
+            return places.clone();
+        }
         match self.scale {
             Scale::Linear => self.inner.key_points(hint),
             Scale::Log => log_marks(self.from, self.to, hint.max_num_points()),
@@ -283,7 +316,10 @@ impl Ranged for Axis {
 
 impl ValueFormatter<f64> for Axis {
     fn format_ext(&self, value: &f64) -> String {
-        short(*value)
+        match &self.marks {
+            Some((_, text)) => text(*value),
+            None => short(*value),
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use crate::statistics::Spread;
 
-/// With about three digits that matter, and thousands apart: `0.123`, `4.56`, `78.9`, `12 300`.
+/// With about three digits that matter, and thousands apart: `2`, `0.123`, `4.56`, `78.9`, `12 300`.
 pub fn plain(number: f64) -> String {
     let size = number.abs();
     let decimals = match size {
-        _ if size == 0.0 || size >= 100.0 => 0,
+        _ if size.fract() == 0.0 || size >= 100.0 => 0,
         _ if size >= 10.0 => 1,
         _ if size >= 1.0 => 2,
         _ => 3,
@@ -69,6 +69,7 @@ mod tests {
     fn numbers_have_the_digits_that_matter() {
         let table = [
             (0.0, "0"),
+            (32.0, "32"),
             (0.1234, "0.123"),
             (4.567, "4.57"),
             (45.67, "45.7"),
@@ -82,6 +83,6 @@ mod tests {
         }
         assert_eq!(count(1_234_567), "1\u{a0}234\u{a0}567");
         assert_eq!(percent(0.987), "98.7 %");
-        assert_eq!(bytes(2048.0), "2.00 KiB");
+        assert_eq!(bytes(2048.0), "2 KiB");
     }
 }

@@ -31,7 +31,8 @@ impl Table {
         self.rows.push(cells);
     }
 
-    pub(super) fn markdown(&self) -> String {
+    /// The table in Markdown.
+    pub fn markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let rule: Vec<_> = (0..self.head.len())
             .map(|column| {

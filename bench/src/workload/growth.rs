@@ -44,7 +44,7 @@ pub struct Keys {
     pub bytes_each: f64,
     /// Turns of Tidemark, any of the keys at random.
     pub tidemark: Vec<Round>,
-    /// Turns of the native limit in the same rounds: what the machine did meanwhile.
+    /// Turns of the native limit in the same rounds: one GET of any of the same entries.
     pub native: Vec<Round>,
 }
 

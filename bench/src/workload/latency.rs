@@ -2,14 +2,14 @@
 //! made by its SQL, from the cache that all share, from the cache of the instance, and as 304.
 
 mod miss;
+mod peers;
 mod report;
-
-use std::time::Duration;
 
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use tidemark_tests::http::Client;
 
+use self::peers::Peers;
 pub use self::{miss::Miss, report::report};
 use super::{
     Bench, settle,
@@ -26,9 +26,9 @@ use crate::{
 /// What is asked for where one answer will do.
 const PATH: &str = "/org/42/dashboard?from=2025-01-01&to=2025-03-31";
 
-/// What is asked for where each request is to be another question, so that nobody merges them: quarters that
-/// begin on different days, by the number of days in %d.
-const PATH_OF_MANY: &str = "/org/42/dashboard?from=2025-01-%02d&to=2025-03-31";
+/// What is asked for where each request is to be another question, so that nobody merges them: periods that
+/// begin and end on different days.
+const PATH_OF_MANY: &str = "/org/42/dashboard?from=2025-01-%02d&to=2025-03-%02d";
 const DAYS: u64 = 28;
 
 /// How an answer comes about.
@@ -112,6 +112,8 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Latency> {
     let mut not_modified = Role::cached(&tidemark, Case::NotModified, PATH, Some("tidemark; hit"));
     not_modified.requests = not_modified.requests.header("If-None-Match", &etag);
     roles.push(not_modified);
+    let peers = Peers::start(bench, &database).await?;
+    roles.extend(peers.roles(&client).await?);
 
     let series = measure(bench, &database, &client, &roles).await?;
     Ok(Latency {
@@ -169,13 +171,13 @@ async fn measure(
     client: &Client,
     roles: &[Role<'_>],
 ) -> anyhow::Result<Vec<Series>> {
-    let connections: &[u32] = bench.scale.pick(&[1, 16, 32, 64], &[1, 16, 32], &[1, 16]);
+    let connections: &[u32] = bench.scale.pick(&[1, 16, 32, 64], &[1, 16, 32], &[1, 32]);
     say("warming up");
     for role in roles {
         role.settle(client).await?;
         bench
             .wrk
-            .run(&role.requests, 16, Duration::from_secs(1))
+            .run(&role.requests, 16, bench.scale.turn())
             .await?;
     }
     let mut series: Vec<Series> = Vec::new();

@@ -115,7 +115,7 @@ impl Workload {
     /// Puts the latest result into the report, and gives the conditions of that; `None` if there is none.
     ///
     /// # Errors
-    /// The result is of another version.
+    /// The result can't be read, or a plot not drawn.
     pub fn report(self, results: &Results, page: &mut Page) -> anyhow::Result<Option<About>> {
         match self {
             Self::Latency => show(results, self, page, latency::report),

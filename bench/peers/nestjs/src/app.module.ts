@@ -1,6 +1,7 @@
 import KeyvRedis from '@keyv/redis';
 import { CacheModule } from '@nestjs/cache-manager';
 import { Module, type DynamicModule, type Provider, type Type } from '@nestjs/common';
+import { Keyv } from 'keyv';
 
 import { DashboardCache } from './cache/dashboard-cache.js';
 import { ErpRepository } from './erp/erp.repository.js';
@@ -33,10 +34,15 @@ export class AppModule {
       module: AppModule,
       imports:
         mode.startsWith('interceptor')
-          ? [CacheModule.register({ stores: [new KeyvRedis(redisUrl)], ttl: ttlMs })]
+          ? [CacheModule.register({ stores: [store(mode, redisUrl)], ttl: ttlMs })]
           : [],
       controllers: [DASHBOARD[mode], OrdersController],
       providers,
     };
   }
+}
+
+/** In a namespace of its own: what one mode caches is nothing for another. The store's prefix says it once. */
+function store(mode: Mode, redisUrl: string): Keyv {
+  return new Keyv({ store: new KeyvRedis(redisUrl), namespace: mode, useKeyPrefix: false });
 }

@@ -18,8 +18,8 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Keys>> {
     site.flush_redis().await?;
     let database = site.database("growth_keys").await?;
     let tidemark = contender::tidemark::start(site, &database).await?;
-    let (native, _memory) =
-        contender::native::start(site, b"{\"id\":1,\"name\":\"item 1\",\"price\":1.50}").await?;
+    // It reads the very entries, and proves nothing.
+    let native = contender::native::of_many(site, "tm:{bench_item:*}:bench_item").await?;
     let entries = Entries::of(site).await?;
     let empty = site.redis.used_memory().await?;
     let steps: &[u64] = bench.scale.pick(
@@ -35,7 +35,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Keys>> {
         filled = keys;
         let used = site.redis.used_memory().await?.saturating_sub(empty);
         let items = Requests::any_of(&tidemark.reads, "/bench/item/%d", 1, keys);
-        let same = Requests::same(&native.reads, "/item");
+        let natives = Requests::any_of(&native.reads, "/bench/item/%d", 1, keys);
         let mut step = Keys {
             keys,
             bytes_each: used as f64 / keys as f64,
@@ -54,7 +54,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Keys>> {
                         .push(turn(bench, &tidemark, &items, CONNECTIONS).await?),
                     false => step
                         .native
-                        .push(turn(bench, &native, &same, CONNECTIONS).await?),
+                        .push(turn(bench, &native, &natives, CONNECTIONS).await?),
                 }
             }
         }

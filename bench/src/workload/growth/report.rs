@@ -24,13 +24,15 @@ pub fn report(growth: &Growth, page: &mut Page) -> anyhow::Result<()> {
     keys(growth, page)?;
     page.heading("Scopes");
     page.text("Answers of the same length that depend on 1 to 32 tables, each a scope.");
-    steps(page, "scopes", "scopes", &growth.scopes, |size| {
-        number::plain(size as f64)
-    })?;
+    steps(page, "scopes", "scopes", &growth.scopes, number::plain)?;
     page.heading("Length of the body");
-    steps(page, "body", "body, bytes", &growth.body, |size| {
-        number::bytes(size as f64)
-    })?;
+    steps(
+        page,
+        "body",
+        "length of the body",
+        &growth.body,
+        number::bytes,
+    )?;
     organizations(growth, page)?;
     writers(&growth.writers, page)
 }
@@ -42,8 +44,7 @@ fn cell(spread: Option<Spread>) -> String {
 fn keys(growth: &Growth, page: &mut Page) -> anyhow::Result<()> {
     page.heading("Keys");
     page.text(
-        "Entries of about 140 bytes, each with a stamp of its own, any of them at random. The native limit (one GET of \
-         one key) has a turn in each round: it tells what else changed on the machine.",
+        "Entries of about 140 bytes, each with a stamp of its own, any of them at random. The native limit has a turn in each round: one GET of any of the same entries, without a proof.",
     );
     let mut table = Table::new([
         "keys",
@@ -55,7 +56,8 @@ fn keys(growth: &Growth, page: &mut Page) -> anyhow::Result<()> {
     ]);
     let mut chart = Chart::new("Hits by the number of keys")
         .x("keys in Redis", Scale::Log)
-        .y("÷ native's requests a second", Scale::Linear);
+        .y("requests a second, ÷ native's", Scale::Linear)
+        .marked_at_points(number::plain);
     let ratio = |step: &super::Keys| {
         Spread::of_ratios(&figures(&step.tidemark, RATE), &figures(&step.native, RATE))
     };
@@ -102,7 +104,7 @@ fn steps(
     name: &str,
     axis: &str,
     steps: &[Step],
-    size: impl Fn(u64) -> String,
+    size: fn(f64) -> String,
 ) -> anyhow::Result<()> {
     let mut table = Table::new([
         axis,
@@ -113,7 +115,7 @@ fn steps(
     ]);
     for step in steps {
         table.row([
-            size(step.size),
+            size(step.size as f64),
             cell(spread(&step.tidemark, RATE)),
             cell(spread(&step.tidemark, P50)),
             cell(spread(&step.tidemark, |round| round.load.p99_us / 1e3)),
@@ -123,7 +125,8 @@ fn steps(
     page.table(&table);
     let mut chart = Chart::new(&format!("Hits by {axis}"))
         .x(axis, Scale::Log)
-        .y("µs", Scale::Log);
+        .y("µs", Scale::Log)
+        .marked_at_points(size);
     let points = |figure: Figure| {
         steps
             .iter()
@@ -152,7 +155,8 @@ fn organizations(growth: &Growth, page: &mut Page) -> anyhow::Result<()> {
     ]);
     let mut chart = Chart::new("Changes and hits by the number of organizations")
         .x("organizations", Scale::Log)
-        .y("ms; µs", Scale::Log);
+        .y("ms; µs", Scale::Log)
+        .marked_at_points(number::plain);
     for step in &growth.organizations {
         let ratio = Spread::of_ratios(&figures(&step.tidemark, RATE), &figures(&step.native, RATE));
         table.row([
@@ -197,10 +201,12 @@ fn writers(crowds: &[Crowd], page: &mut Page) -> anyhow::Result<()> {
     ]);
     let mut rates = Chart::new("Single-row inserts by the number of writers")
         .x("writers", Scale::Log)
-        .y("transactions a second", Scale::Linear);
+        .y("transactions a second", Scale::Linear)
+        .marked_at_points(number::plain);
     let mut ages = Chart::new("The tidemark's age by the number of writers")
         .x("writers", Scale::Log)
-        .y("ms", Scale::Linear);
+        .y("ms", Scale::Linear)
+        .marked_at_points(number::plain);
     let of = |figures: &[f64]| Spread::of(figures.iter().copied());
     let age = |crowd: &Crowd, figure: fn(&crate::site::age::Age) -> f64| {
         Spread::of(crowd.age.iter().map(figure))

@@ -55,7 +55,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Crowd>> {
                 database.run("CHECKPOINT").await?;
                 let writers = Writers {
                     clients: crowd.writers,
-                    time: Duration::from_secs(bench.scale.pick(2, 1, 1)),
+                    time: Duration::from_secs(bench.scale.pick(2, 1, 0)),
                     rate: None,
                 };
                 let watch = AgeWatch::start(site).await?;

@@ -204,7 +204,8 @@ fn plots(latency: &Latency, page: &mut Page) -> anyhow::Result<()> {
     for (name, title, axis, figure) in plots {
         let mut chart = Chart::new(title)
             .x("connections", Scale::Log)
-            .y(axis, Scale::Log);
+            .y(axis, Scale::Log)
+            .marked_at_points(number::plain);
         for (contender, case) in latency.roles() {
             let points = latency.connections().into_iter().map(|connections| {
                 let series = latency.find(contender, case, connections);

@@ -40,6 +40,8 @@ pub struct Relay {
     pub recorded: f64,
     /// CPU seconds a second of the relay's process.
     pub cores: f64,
+    /// CPU seconds a second of the PostgreSQL process that serves it.
+    pub session_cores: f64,
     /// The tidemark's age.
     pub age: Age,
 }
@@ -83,7 +85,9 @@ async fn at(bench: &Bench, database: &Database, relay: u32, pace: Pace) -> anyho
     let time = Duration::from_secs(bench.scale.pick(15, 5, 1));
     let watch = AgeWatch::start(&bench.site).await?;
     let recorded_before = recorded(database).await?;
-    let (begun, cpu_before) = (Instant::now(), usage::cpu(&[relay])?);
+    let session = session(database).await?;
+    let used = || anyhow::Ok((usage::cpu(&[relay])?, usage::cpu(&[session])?));
+    let (begun, before) = (Instant::now(), used()?);
     let changes = match pace.writes() {
         None => {
             tokio::time::sleep(time).await;
@@ -99,19 +103,30 @@ async fn at(bench: &Bench, database: &Database, relay: u32, pace: Pace) -> anyho
             Writes::of(script)?.run(database, scale, writers).await? * f64::from(rows)
         }
     };
-    let (took, cpu) = (
-        begun.elapsed(),
-        usage::cpu(&[relay])?.saturating_sub(cpu_before),
-    );
+    let (took, after) = (begun.elapsed(), used()?);
+    let cores =
+        |after: Duration, before| after.saturating_sub(before).as_secs_f64() / took.as_secs_f64();
     let age = watch.stop()?;
     let recorded = recorded(database).await?.saturating_sub(recorded_before) as f64;
     Ok(Relay {
         pace,
         changes,
         recorded: recorded / took.as_secs_f64(),
-        cores: cpu.as_secs_f64() / took.as_secs_f64(),
+        cores: cores(after.0, before.0),
+        session_cores: cores(after.1, before.1),
         age,
     })
+}
+
+/// The PostgreSQL process that serves the relay: the one whose session holds the leader's lock.
+async fn session(database: &Database) -> anyhow::Result<u32> {
+    let process = database
+        .number(
+            "SELECT l.pid::bigint FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+             WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND d.datname = current_database()",
+        )
+        .await?;
+    Ok(u32::try_from(process)?)
 }
 
 /// How many rows have been written to the outbox so far, drained or not: they are numbered.
