@@ -79,7 +79,7 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Article> {
         Times {
             turn: Duration::from_secs(60),
             warm_up: Duration::from_secs(90),
-            rounds: 3,
+            rounds: 2,
         },
         Times {
             turn: Duration::from_secs(8),

@@ -13,6 +13,13 @@ use crate::{
 const TIDEMARK: &str = "Tidemark";
 const UNCACHED: &str = "Origin, no cache";
 
+/// Who takes part, and as what.
+const CONTENDERS: &str = "*Tidemark*: the catalog as shipped; *refresh*: with `on_change = \"refresh\"`. *Origin, no \
+    cache*: the SQL every time. *CacheInterceptor*: NestJS' own, in Redis, by time alone. *By hand*: bytes in Redis, \
+    deleted by the application's own writes; *local*: in each process as well, which is told by pub/sub; *guarded*: a load \
+    that an invalidation in the same process has overtaken is not stored. *nginx*: `proxy_cache` before the origin, by \
+    time alone; it can't be told of a change.";
+
 impl Article {
     fn find(&self, contender: &str) -> Option<&Series> {
         self.contenders.iter().find(|it| it.contender == contender)
@@ -61,6 +68,7 @@ pub fn report(article: &Article, page: &mut Page) -> anyhow::Result<()> {
     if !article.peers {
         page.text("NestJS and nginx did not take part in this run.");
     }
+    page.text(CONTENDERS);
     page.table(&latencies(article));
     page.plot("article-latency", &distribution(article))?;
     page.heading("Stale answers");
