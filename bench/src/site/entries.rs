@@ -31,6 +31,8 @@ pub struct Entries {
     router: Router,
     keyspace: Keyspace,
     redis: MultiplexedConnection,
+    /// Of the scopes that entries have in common: the family, tables.
+    shared_stamp: String,
 }
 
 impl Entries {
@@ -46,6 +48,7 @@ impl Entries {
             catalog,
             keyspace: Keyspace::default(),
             redis: site.redis().await?,
+            shared_stamp: new_stamp(),
         })
     }
 
@@ -86,10 +89,17 @@ impl Entries {
         };
         let params = Params::from_target(&query.params, &routed.path_args, "")?;
         let (key, scopes) = (Key::of(query, &params), query.scopes(&params));
-        let stamp = Stamp::new(now_ms(), rand::random()).to_string();
+        // The member's own is the entry's alone.
+        let (member, own_stamp) = (query.identity(&params), new_stamp());
+        let stamps = scopes
+            .iter()
+            .map(|scope| match Some(scope) == member.as_ref() {
+                true => own_stamp.as_str(),
+                false => self.shared_stamp.as_str(),
+            });
         let observed = Observation::read(
             Some(tidemark),
-            scopes.iter().map(|_| Some(stamp.as_bytes())),
+            stamps.clone().map(|stamp| Some(stamp.as_bytes())),
         );
         let tidemark = Tidemark::parse(tidemark).context("the tidemark is illegible")?;
         let permit = observed
@@ -105,10 +115,10 @@ impl Entries {
         let sealed = permit
             .seal(&query.policy, target, &answer, now_ms(), rand::random())
             .context("the permit does not admit the answer")?;
-        for scope in &scopes {
+        for (scope, stamp) in scopes.iter().zip(stamps) {
             let life = millis(self.catalog.stamp_ttl());
             pipeline
-                .pset_ex(self.keyspace.stamp(scope), &stamp, life)
+                .pset_ex(self.keyspace.stamp(scope), stamp, life)
                 .ignore();
         }
         let (key, bytes, life) = sealed.into_parts();
@@ -117,6 +127,10 @@ impl Entries {
             .ignore();
         Ok(())
     }
+}
+
+fn new_stamp() -> String {
+    Stamp::new(now_ms(), rand::random()).to_string()
 }
 
 fn millis(life: Duration) -> u64 {

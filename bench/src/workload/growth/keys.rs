@@ -1,12 +1,14 @@
 //! Hits among ever more keys.
 
+use tidemark_tests::http::Client;
+
 use crate::{
     contender,
     load::Requests,
     say,
     site::entries::Entries,
     statistics::rotated,
-    workload::{Bench, turn::turn},
+    workload::{Bench, settle, turn::turn},
 };
 
 use super::{CONNECTIONS, Keys};
@@ -21,11 +23,12 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Keys>> {
     // It reads the very entries, and proves nothing.
     let native = contender::native::of_many(site, "tm:{bench_item:*}:bench_item").await?;
     let entries = Entries::of(site).await?;
+    let client = Client::default();
     let empty = site.redis.used_memory().await?;
     let steps: &[u64] = bench.scale.pick(
         &[1_000, 10_000, 100_000, 1_000_000],
         &[1_000, 10_000, 100_000],
-        &[100, 1_000],
+        &[1_000, 3_000],
     );
     let mut measured = Vec::new();
     let mut filled = 0;
@@ -33,6 +36,8 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Keys>> {
         say(format_args!("growth: {keys} keys"));
         entries.fill("/bench/item/", filled + 1..=keys).await?;
         filled = keys;
+        let last = tidemark.url(&format!("/bench/item/{keys}"));
+        settle(&client, &last, &[], 200, Some("tidemark; hit")).await?;
         let used = site.redis.used_memory().await?.saturating_sub(empty);
         let items = Requests::any_of(&tidemark.reads, "/bench/item/%d", 1, keys);
         let natives = Requests::any_of(&native.reads, "/bench/item/%d", 1, keys);
