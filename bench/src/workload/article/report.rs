@@ -96,7 +96,8 @@ pub fn report(article: &Article, page: &mut Page) -> anyhow::Result<()> {
         "Why reads waited for PostgreSQL, where the contender says which did: nobody had asked before; the answer is \
          another one now (unavoidable); another read waited for it already; the organization has a new order, which this \
          dashboard does not show (avoidable by a narrower scope); or none of these (expired, evicted, not stored). In % \
-         of the reads.",
+         of the reads. Beside that, what a hit and what such a wait took at the mean: the organizations that are read most \
+         have the most orders, and the slowest statements.",
     );
     page.table(&reasons(article));
     Ok(())
@@ -323,6 +324,8 @@ fn reasons(article: &Article) -> Table {
         "waited with another",
         "outside the period or region",
         "other",
+        "a hit, ms",
+        "a wait, ms",
     ]);
     for series in &article.contenders {
         let all: Option<Vec<_>> = series
@@ -338,6 +341,10 @@ fn reasons(article: &Article) -> Table {
             let count: u64 = all.iter().map(reason).sum();
             number::plain(100.0 * count as f64 / reads)
         };
+        let mean_ms = |figure: fn(&Turn) -> Option<f64>| {
+            let spread = Spread::of(series.turns.iter().filter_map(figure));
+            spread.map_or("–".to_owned(), |spread| number::plain(spread.median))
+        };
         table.row([
             series.contender.clone(),
             share(|it| it.first),
@@ -345,6 +352,8 @@ fn reasons(article: &Article) -> Table {
             share(|it| it.joined),
             share(|it| it.outside),
             share(|it| it.other),
+            mean_ms(|turn| turn.hit_ms),
+            mean_ms(|turn| turn.miss_ms),
         ]);
     }
     table
@@ -393,6 +402,8 @@ mod tests {
                         .map(|mark| f64::from(u8::from(mark > mean_ms)))
                         .collect(),
                 },
+                hit_ms: Some(1.0),
+                miss_ms: None,
                 write_ms: 5.0,
                 statements,
                 staleness: Staleness {
