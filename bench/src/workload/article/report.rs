@@ -109,8 +109,9 @@ fn setting(article: &Article) -> String {
          each evenly (year, last quarter, quarter, month; all regions or one of four). One request in a hundred enters an \
          order, by the same law; three orders in four are of this month, so that they alter 6 of the 20 variants. One order \
          in four is plain SQL past the application. Before its turn, whoever keeps answers is asked for every dashboard once, \
-         the most wanted first (for {:.0} s at most). Then all follow one trace from its beginning, for {:.0} s; who is faster gets \
-         further. So compare what is per read. Each turn has a fresh copy of the database and an empty Redis.",
+         in the order in which the trace first asks for them (for {:.0} s at most). Then all follow one trace from its \
+         beginning, for {:.0} s; who is faster gets further. So compare what is per read. Each turn has a fresh copy of \
+         the database and an empty Redis.",
         article.clients, article.organizations, article.warm_up_seconds, article.turn_seconds
     )
 }
