@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     judge::{Impossible, Judge, Staleness},
-    log::{Log, Read},
+    log::{Log, Read, Served},
     possible::Efficiency,
     setting::Way,
 };
@@ -53,6 +53,11 @@ pub struct Turn {
     pub failed_writes: u64,
     /// How long reads took.
     pub latency: Latency,
+    /// How long reads took at the mean, in ms, that the contender says it had the answer to; `None` where there
+    /// are none, or it does not say.
+    pub hit_ms: Option<f64>,
+    /// The same of those that waited for the database.
+    pub miss_ms: Option<f64>,
     /// How long orders of the application took, in ms at the mean.
     pub write_ms: f64,
     /// How often PostgreSQL ran the dashboard's statement.
@@ -82,10 +87,13 @@ pub fn marks_ms() -> impl Iterator<Item = f64> {
     (-5..=20).map(|fifth| 10_f64.powf(f64::from(fifth) / 5.0))
 }
 
+fn took_ms(read: &Read) -> f64 {
+    read.ended.saturating_sub(read.begun) as f64 / 1e3
+}
+
 impl Latency {
     fn of<'a>(reads: impl Iterator<Item = &'a Read>) -> Self {
-        let took = reads.map(|read| read.ended.saturating_sub(read.begun) as f64 / 1e3);
-        let mut took: Vec<_> = took.collect();
+        let mut took: Vec<_> = reads.map(took_ms).collect();
         took.sort_unstable_by(f64::total_cmp);
         let count = took.len().max(1) as f64;
         let at = |share: f64| {
@@ -117,6 +125,11 @@ impl Turn {
         let took: Vec<_> = own
             .filter_map(|it| Some(it.acknowledged? - it.begun))
             .collect();
+        let mean_ms = |served: Served| {
+            let reads = log.measured().filter(|read| read.served == Some(served));
+            let took: Vec<_> = reads.map(took_ms).collect();
+            (!took.is_empty()).then(|| took.iter().sum::<f64>() / took.len() as f64)
+        };
         Ok(Self {
             seconds: log.seconds(),
             reads: log.measured().count() as u64,
@@ -124,6 +137,8 @@ impl Turn {
             writes: commits.len() as u64,
             failed_writes: unsure.count() as u64,
             latency: Latency::of(log.measured()),
+            hit_ms: mean_ms(Served::Cache),
+            miss_ms: mean_ms(Served::Database),
             write_ms: took.iter().sum::<u64>() as f64 / 1e3 / took.len().max(1) as f64,
             statements,
             staleness: Staleness::of(log, judge)?,

@@ -20,6 +20,8 @@ use crate::{
 pub(super) enum Participant {
     /// Tidemark as shipped: reads by the edge, orders as commands of the origin.
     Tidemark,
+    /// The same with `on_change = "refresh"`: what is read most is loaded before anybody asks again.
+    Refresh,
     /// The origin asked directly, without its memory: the SQL every time.
     Uncached,
     /// The NestJS application.
@@ -67,6 +69,7 @@ impl Cast {
         // A quick run has no time for those that differ least from others.
         if bench.scale != Scale::Quick {
             participants.extend([
+                Participant::Refresh,
                 nestjs(Mode::Uncached),
                 nestjs(Mode::Interceptor),
                 Participant::Nginx(Valid::FiveMinutes),
@@ -90,6 +93,12 @@ impl Cast {
     ) -> anyhow::Result<Contender> {
         match participant {
             Participant::Tidemark => contender::tidemark::start(site, database).await,
+            Participant::Refresh => {
+                let mut contender = contender::tidemark::start(site, database).await?;
+                // The same dashboards under another path: see bench/catalog.
+                contender.reads += "/bench/refresh";
+                Ok(contender)
+            }
             Participant::Uncached => contender::tidemark::uncached(site, database).await,
             Participant::NestJs(setting) => {
                 let nestjs = self.nestjs.as_ref().context("NestJS is not installed")?;
@@ -105,6 +114,7 @@ impl Participant {
     pub(super) fn name(self) -> String {
         match self {
             Self::Tidemark => "Tidemark".to_owned(),
+            Self::Refresh => "Tidemark, refresh".to_owned(),
             Self::Uncached => "Origin, no cache".to_owned(),
             Self::NestJs(setting) => setting.contender(),
             Self::Nginx(valid) => valid.contender().to_owned(),
@@ -114,7 +124,7 @@ impl Participant {
     /// Whether what it has read before its turn is of any use in it: nothing is that goes within a second.
     pub(super) fn keeps_answers(self) -> bool {
         match self {
-            Self::Tidemark | Self::Nginx(Valid::FiveMinutes) => true,
+            Self::Tidemark | Self::Refresh | Self::Nginx(Valid::FiveMinutes) => true,
             Self::Uncached | Self::Nginx(Valid::OneSecond) => false,
             Self::NestJs(setting) => {
                 setting.mode != Mode::Uncached && setting.ttl > Duration::from_secs(1)
@@ -130,7 +140,9 @@ impl Participant {
         match self {
             Self::NestJs(_) => site.plain_database("article").await,
             // The origin enters the orders.
-            Self::Tidemark | Self::Uncached | Self::Nginx(_) => site.database("article").await,
+            Self::Tidemark | Self::Refresh | Self::Uncached | Self::Nginx(_) => {
+                site.database("article").await
+            }
         }
     }
 }

@@ -13,6 +13,13 @@ use crate::{
 const TIDEMARK: &str = "Tidemark";
 const UNCACHED: &str = "Origin, no cache";
 
+/// Who takes part, and as what.
+const CONTENDERS: &str = "*Tidemark*: the catalog as shipped; *refresh*: with `on_change = \"refresh\"`. *Origin, no \
+    cache*: the SQL every time. *CacheInterceptor*: NestJS' own, in Redis, by time alone. *By hand*: bytes in Redis, \
+    deleted by the application's own writes; *local*: in each process as well, which is told by pub/sub; *guarded*: a load \
+    that an invalidation in the same process has overtaken is not stored. *nginx*: `proxy_cache` before the origin, by \
+    time alone; it can't be told of a change.";
+
 impl Article {
     fn find(&self, contender: &str) -> Option<&Series> {
         self.contenders.iter().find(|it| it.contender == contender)
@@ -61,6 +68,7 @@ pub fn report(article: &Article, page: &mut Page) -> anyhow::Result<()> {
     if !article.peers {
         page.text("NestJS and nginx did not take part in this run.");
     }
+    page.text(CONTENDERS);
     page.table(&latencies(article));
     page.plot("article-latency", &distribution(article))?;
     page.heading("Stale answers");
@@ -88,7 +96,8 @@ pub fn report(article: &Article, page: &mut Page) -> anyhow::Result<()> {
         "Why reads waited for PostgreSQL, where the contender says which did: nobody had asked before; the answer is \
          another one now (unavoidable); another read waited for it already; the organization has a new order, which this \
          dashboard does not show (avoidable by a narrower scope); or none of these (expired, evicted, not stored). In % \
-         of the reads.",
+         of the reads. Beside that, what a hit and what such a wait took at the mean: the organizations that are read most \
+         have the most orders, and the slowest statements.",
     );
     page.table(&reasons(article));
     Ok(())
@@ -100,8 +109,9 @@ fn setting(article: &Article) -> String {
          each evenly (year, last quarter, quarter, month; all regions or one of four). One request in a hundred enters an \
          order, by the same law; three orders in four are of this month, so that they alter 6 of the 20 variants. One order \
          in four is plain SQL past the application. Before its turn, whoever keeps answers is asked for every dashboard once, \
-         the most wanted first (for {:.0} s at most). Then all follow one trace from its beginning, for {:.0} s; who is faster gets \
-         further. So compare what is per read. Each turn has a fresh copy of the database and an empty Redis.",
+         in the order in which the trace first asks for them (for {:.0} s at most). Then all follow one trace from its \
+         beginning, for {:.0} s; who is faster gets further. So compare what is per read. Each turn has a fresh copy of \
+         the database and an empty Redis.",
         article.clients, article.organizations, article.warm_up_seconds, article.turn_seconds
     )
 }
@@ -315,6 +325,8 @@ fn reasons(article: &Article) -> Table {
         "waited with another",
         "outside the period or region",
         "other",
+        "a hit, ms",
+        "a wait, ms",
     ]);
     for series in &article.contenders {
         let all: Option<Vec<_>> = series
@@ -330,6 +342,10 @@ fn reasons(article: &Article) -> Table {
             let count: u64 = all.iter().map(reason).sum();
             number::plain(100.0 * count as f64 / reads)
         };
+        let mean_ms = |figure: fn(&Turn) -> Option<f64>| {
+            let spread = Spread::of(series.turns.iter().filter_map(figure));
+            spread.map_or("–".to_owned(), |spread| number::plain(spread.median))
+        };
         table.row([
             series.contender.clone(),
             share(|it| it.first),
@@ -337,6 +353,8 @@ fn reasons(article: &Article) -> Table {
             share(|it| it.joined),
             share(|it| it.outside),
             share(|it| it.other),
+            mean_ms(|turn| turn.hit_ms),
+            mean_ms(|turn| turn.miss_ms),
         ]);
     }
     table
@@ -385,6 +403,8 @@ mod tests {
                         .map(|mark| f64::from(u8::from(mark > mean_ms)))
                         .collect(),
                 },
+                hit_ms: Some(1.0),
+                miss_ms: None,
                 write_ms: 5.0,
                 statements,
                 staleness: Staleness {

@@ -4,7 +4,7 @@
 //! each evenly. Writes are orders; whose, the same law says. Three in four are of this month, one in four is
 //! entered late, for any month of the year.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidemark_tests::consistency::random::{Chance, Zipf};
 
@@ -80,9 +80,12 @@ impl Recipe {
 }
 
 impl Trace {
-    /// One read of each key, in this order.
-    pub fn once(keys: impl Iterator<Item = Key>) -> Self {
-        Self(keys.map(Step::Read).collect())
+    /// One read of each key, in the order in which this trace first reads them.
+    #[must_use]
+    pub fn of_first_reads(&self) -> Self {
+        let mut seen = BTreeSet::new();
+        let first = |step: &&Step| matches!(step, Step::Read(key) if seen.insert(*key));
+        Self(self.0.iter().filter(first).copied().collect())
     }
 
     /// The request of this number; none after the last.
@@ -133,6 +136,21 @@ mod tests {
         let mut short = recipe(1);
         short.steps = 1_000;
         assert_eq!(short.trace(&customers()).steps(), &long.steps()[..1_000]);
+    }
+
+    #[test]
+    fn first_reads_are_each_key_once_in_the_order_of_the_trace() {
+        let trace = recipe(5).trace(&customers());
+        let first = trace.of_first_reads();
+        assert_eq!(first.steps().len(), Key::count(200));
+        let mut rest = trace.steps().iter();
+        assert!(first.steps().iter().all(|step| rest.any(|it| it == step)));
+        let distinct: BTreeSet<_> = first
+            .steps()
+            .iter()
+            .map(|step| format!("{step:?}"))
+            .collect();
+        assert_eq!(distinct.len(), first.steps().len());
     }
 
     #[test]
