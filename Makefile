@@ -19,15 +19,16 @@ DEMO_DIR := .tidemark
 WASM := --package tidemark-edge --target wasm32-wasip2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo clean-demo test test-proxy soak chaos lint
+.PHONY: help setup build demo clean-demo test test-proxy soak chaos bench bench-build bench-quick bench-report lint
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'make demo takes EDGE_PORT=3000 ORIGIN_PORT=3001 SIZE=demo|full RUNNER=host|spin.'
 	@echo 'make soak takes READS=1000000 or SECONDS=1800, and SEED=…; make chaos takes SECONDS=600 SEED=….'
+	@echo 'make bench and make bench-quick take ONLY="latency growth …".'
 
-setup: ## Install what is missing: Redis, PostgreSQL, Prometheus, twemproxy, the wasm target.
+setup: ## Install what is missing: Redis, PostgreSQL, Prometheus, twemproxy, wrk, the wasm target.
 	@ops/setup
 
 build: setup ## Build everything.
@@ -63,6 +64,21 @@ soak: build ## Judge a million reads; Ctrl-C judges what there is.
 
 chaos: build ## The same while servers and network fail, for ten minutes.
 	@exec cargo run --quiet --bin tidemark-soak -- chaos --seconds $(SECONDS) $(SEED_OPTION)
+
+# As it ships: with all features of its dependencies that are built together, in release.
+bench-build: setup
+	@ops/setup --bench
+	cargo build --release
+	cargo build $(WASM) --release --target-dir target
+
+bench: bench-build ## Measure Tidemark beside NestJS and nginx; writes docs/benchmarks.md. About an hour.
+	@exec target/release/tidemark-bench run $(if $(ONLY),--only $(ONLY))
+
+bench-quick: bench-build ## The same in under five minutes.
+	@exec target/release/tidemark-bench run --quick $(if $(ONLY),--only $(ONLY))
+
+bench-report: ## Write docs/benchmarks.md again, of the latest results.
+	@exec cargo run --quiet --bin tidemark-bench -- report
 
 lint: setup ## Check format and lints.
 	cargo fmt --all --check

@@ -5,23 +5,22 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     net::SocketAddr,
-    os::unix::fs::{OpenOptionsExt as _, symlink},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
-use rustix::process::geteuid;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::{
     edge::{EdgeConfig, Runner},
     erp::{self, Size},
     http::Client,
+    kept,
     lease::{self, Taken},
     origin::OriginConfig,
     port::{self, local},
-    postgres::{Durability, Postgres, can_live_in},
+    postgres::{Durability, Postgres},
     process::Process,
     redis::{Redis, RedisConfig},
     server::Server,
@@ -85,7 +84,7 @@ impl Demo {
 
         say("starting PostgreSQL and Redis");
         let postgres = Postgres::start(
-            &postgres_folder(&folder)?,
+            &kept::postgres_folder(&folder, "tidemark-demo-", |line| say(line))?,
             Durability::Durable,
             Some(lease_of(&folder, "postgres")),
         )
@@ -93,7 +92,7 @@ impl Demo {
         let mut redis = RedisConfig::new(&folder.join("redis"));
         redis.lease = Some(lease_of(&folder, "redis"));
         let redis = Redis::start(redis).await?;
-        load(&postgres, config.size).await?;
+        kept::load(&postgres, DATABASE, config.size, |line| say(line)).await?;
 
         // The console is to know where the edge will be, which has to know where the origin is.
         let edge_at = local(match config.edge_port {
@@ -282,88 +281,6 @@ fn check_port(port: u16, variable: &str) -> anyhow::Result<()> {
         "port {port} is taken; choose another one: make demo {variable}={}",
         port::free()
     )
-}
-
-/// `postgres` in the demo's folder. Where we are root and the account that runs PostgreSQL does not
-/// get in there (a clone in /root, say), a link to a folder where it does.
-fn postgres_folder(folder: &Path) -> anyhow::Result<PathBuf> {
-    let place = folder.join("postgres");
-    if place.exists() {
-        // Where a link leads: the way through the link would be through the folder.
-        return Ok(place.canonicalize()?);
-    }
-    if !geteuid().is_root() || can_live_in(folder)? {
-        return Ok(place);
-    }
-    // A link whose target somebody has removed.
-    let _ = fs::remove_file(&place);
-    let elsewhere = tempfile::Builder::new()
-        .prefix("tidemark-demo-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .tempdir_in("/var/tmp")?
-        .keep();
-    symlink(&elsewhere, &place)?;
-    say(format_args!(
-        "PostgreSQL does not run as root, and its account can't enter {}: its data is in {}",
-        folder.display(),
-        elsewhere.display()
-    ));
-    Ok(elsewhere)
-}
-
-/// Loads the example, unless it is there in this size. Its label is written last.
-async fn load(postgres: &Postgres, size: Size) -> anyhow::Result<()> {
-    let wanted = erp::label(size)?;
-    let mut server = postgres.connect("postgres").await?;
-    let found = label(&mut server).await?;
-    if found.as_ref() == Some(&wanted) {
-        say(format_args!("the data is there (size {})", size.name()));
-        return Ok(server.close().await?);
-    }
-    if found.is_some() {
-        say(format_args!(
-            "the data is of another size or version, and is made anew"
-        ));
-    }
-    postgres.drop_database(DATABASE).await?;
-    postgres.create_database(DATABASE, None).await?;
-    let mut database = postgres.connect(DATABASE).await?;
-    let begun = Instant::now();
-    erp::load(&mut database, size, |step| {
-        say(format_args!(
-            "loading, size {}: {:>2}/{} {}",
-            size.name(),
-            step.number,
-            step.of,
-            step.name
-        ));
-    })
-    .await?;
-    database.close().await?;
-    // The label is made of this repository's own words, without quotes.
-    let sql = format!(
-        "COMMENT ON DATABASE {DATABASE} IS '{}'",
-        wanted.replace('\'', "''")
-    );
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(&mut server)
-        .await?;
-    say(format_args!(
-        "loaded in {:.1} s",
-        begun.elapsed().as_secs_f32()
-    ));
-    Ok(server.close().await?)
-}
-
-/// What data the demo's database holds, if it is complete.
-async fn label(server: &mut PgConnection) -> sqlx::Result<Option<String>> {
-    let label: Option<Option<String>> = sqlx::query_scalar(
-        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1",
-    )
-    .bind(DATABASE)
-    .fetch_optional(server)
-    .await?;
-    Ok(label.flatten())
 }
 
 async fn start_origin(

@@ -31,17 +31,41 @@ impl Size {
     }
 
     /// The seed's settings.
-    const fn settings(self) -> [(&'static str, u32); 4] {
+    pub const fn scale(self) -> Scale {
         let [organizations, customers, products, orders] = match self {
             Self::Tests => [50, 100, 40, 500],
             Self::Demo => [200, 2_000, 500, 20_000],
             Self::Full => [200, 20_000, 5_000, 400_000],
         };
+        Scale {
+            organizations,
+            customers,
+            products,
+            orders,
+        }
+    }
+}
+
+/// How many rows the seed makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// At least 43: the examples use 42 and 43.
+    pub organizations: u32,
+    /// At least one an organization.
+    pub customers: u32,
+    /// At least 30.
+    pub products: u32,
+    /// With three items and a payment each.
+    pub orders: u32,
+}
+
+impl Scale {
+    const fn settings(self) -> [(&'static str, u32); 4] {
         [
-            ("erp.organizations", organizations),
-            ("erp.customers", customers),
-            ("erp.products", products),
-            ("erp.orders", orders),
+            ("erp.organizations", self.organizations),
+            ("erp.customers", self.customers),
+            ("erp.products", self.products),
+            ("erp.orders", self.orders),
         ]
     }
 }
@@ -103,10 +127,10 @@ pub fn label(size: Size) -> anyhow::Result<String> {
 /// A file can't be read, or PostgreSQL refuses.
 pub async fn load(
     database: &mut PgConnection,
-    size: Size,
+    scale: Scale,
     mut progress: impl FnMut(Step<'_>),
 ) -> anyhow::Result<()> {
-    for (name, value) in size.settings() {
+    for (name, value) in scale.settings() {
         sqlx::query("SELECT set_config($1, $2, false)")
             .bind(name)
             .bind(value.to_string())

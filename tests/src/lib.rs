@@ -7,7 +7,7 @@
 //!
 //! [`prometheus`] watches a stack, as users would have it watched. [`nutcracker`] stands before a stack's Redis.
 //!
-//! [`site`] is what benchmarks measure: a running demo, or one of their own.
+//! [`kept`] is what keeps data between runs: those of the demo, and those of the benchmarks (`bench/`).
 //! [`consistency`] puts a load on them and judges every answer, in fair weather and in foul. [`traffic`]
 //! only counts what becomes of it, and [`activity`] what it costs PostgreSQL.
 //!
@@ -31,6 +31,7 @@ pub mod demo;
 pub mod edge;
 pub mod erp;
 pub mod http;
+pub mod kept;
 pub mod lease;
 pub mod manager;
 pub mod nutcracker;
@@ -42,7 +43,6 @@ pub mod prometheus;
 pub mod redis;
 pub mod resident;
 pub mod server;
-pub mod site;
 pub mod spawner;
 pub mod stack;
 pub mod tcp_relay;

@@ -53,6 +53,8 @@ const START: Duration = Duration::from_secs(60);
 pub enum Durability {
     /// As PostgreSQL always does: what is committed stays.
     Durable,
+    /// As `Durable`, for benchmarks: statements are counted, and there is room for many clients.
+    Measured,
     /// For tests, whose data nobody misses: much faster.
     Throwaway,
     /// For tests that crash the server, but not the machine: what anybody has seen committed stays.
@@ -287,6 +289,14 @@ pub fn can_live_in(folder: &Path) -> anyhow::Result<bool> {
     Home::of(folder)?.is_reachable()
 }
 
+/// One of the newest PostgreSQL's own programs, such as `pgbench`.
+///
+/// # Errors
+/// There is no PostgreSQL on this machine.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
+    Ok(Installation::find()?.program(name))
+}
+
 fn settings(port: u16, durability: Durability) -> Vec<String> {
     let mut settings = vec![
         format!("port={port}"),
@@ -298,17 +308,21 @@ fn settings(port: u16, durability: Durability) -> Vec<String> {
         // Who, where, from which process: tests count statements by it.
         "log_line_prefix=%m [%p] %a@%d ".to_owned(),
     ];
-    if durability != Durability::Durable {
-        for setting in [
+    let more: &[&str] = match durability {
+        Durability::Durable => &[],
+        Durability::Measured => &[
+            "max_connections=400",
+            "shared_preload_libraries=pg_stat_statements",
+        ],
+        Durability::Throwaway | Durability::SurvivesCrash => &[
             "fsync=off",
             "full_page_writes=off",
             "max_connections=400",
             "max_wal_size=4GB",
             "shared_preload_libraries=pg_stat_statements",
-        ] {
-            settings.push(setting.to_owned());
-        }
-    }
+        ],
+    };
+    settings.extend(more.iter().map(|setting| (*setting).to_owned()));
     if durability == Durability::Throwaway {
         // A crash may lose commits that others have seen already.
         settings.push("synchronous_commit=off".to_owned());

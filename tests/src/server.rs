@@ -26,6 +26,11 @@ impl Server {
         Ok(Self { process, url })
     }
 
+    /// A process that serves at this address already.
+    pub fn of(process: Process, url: String) -> Self {
+        Self { process, url }
+    }
+
     /// Its address, as `http://127.0.0.1:3000`.
     pub fn url(&self) -> &str {
         &self.url

@@ -305,8 +305,11 @@ fn hash_tag_of_all() -> Option<&'static str> {
     env::var_os("TIDEMARK_TEST_TWEMPROXY").map(|_| "t:")
 }
 
-/// The repository's manifest, for a catalog in `folder`.
-pub(crate) fn write_manifest(folder: &Path) -> anyhow::Result<PathBuf> {
+/// The repository's manifest, for a catalog in `folder`/catalog; gives the manifest's path.
+///
+/// # Errors
+/// The manifest can't be written, or `spin.toml` is no longer what this replaces parts of.
+pub fn write_manifest(folder: &Path) -> anyhow::Result<PathBuf> {
     let root = tools::repository();
     let mut manifest = fs::read_to_string(root.join("spin.toml"))?;
     let component = root.join("target/wasm32-wasip2/release/tidemark_edge.wasm");
@@ -324,7 +327,10 @@ pub(crate) fn write_manifest(folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Where compiled components stay between test runs: compiling takes seconds.
-pub(crate) fn edge_cache() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// The folder can't be made.
+pub fn edge_cache() -> anyhow::Result<PathBuf> {
     let folder = tools::own_folder()?.join("edge-cache");
     fs::create_dir_all(&folder)?;
     Ok(folder)
@@ -774,7 +780,7 @@ impl Shared {
         let postgres = Postgres::start(folder.path(), Durability::Throwaway, None).await?;
         postgres.create_database(ERP, None).await?;
         let mut connection = postgres.connect(ERP).await?;
-        erp::load(&mut connection, Size::Tests, |_| ()).await?;
+        erp::load(&mut connection, Size::Tests.scale(), |_| ()).await?;
         connection.close().await?;
 
         postgres.create_database(ERP_INSTALLED, Some(ERP)).await?;

@@ -9,7 +9,8 @@ use anyhow::{Context as _, ensure};
 use clap::Parser;
 use http::Method;
 use serde_json::{Value, json};
-use tidemark_tests::{http::Answer, site::Site};
+use tidemark_bench::running::Running;
+use tidemark_tests::http::Answer;
 
 const HIT: &str = "tidemark; hit";
 
@@ -39,7 +40,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let site = Site::find_or_start().await?;
+    let site = Running::find_or_start().await?;
     let measured = async {
         raw_sql(&site, arguments.rounds).await?;
         commands(&site, arguments.rounds).await
@@ -51,7 +52,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// SQL past Tidemark, as by psql: from the commit's acknowledgement to the first answer of the edge
 /// that has the change, which is read without a pause on one kept connection.
-async fn raw_sql(site: &Site, rounds: u32) -> anyhow::Result<()> {
+async fn raw_sql(site: &Running, rounds: u32) -> anyhow::Result<()> {
     let mut database = site.connect().await?;
     let mut delays = Vec::new();
     let (mut reads, mut stale) = (0_u32, 0_u32);
@@ -85,7 +86,7 @@ async fn raw_sql(site: &Site, rounds: u32) -> anyhow::Result<()> {
 }
 
 /// Commands: the read that follows the answer has to have the change.
-async fn commands(site: &Site, rounds: u32) -> anyhow::Result<()> {
+async fn commands(site: &Running, rounds: u32) -> anyhow::Result<()> {
     let (mut latencies, mut reads) = (Vec::new(), Vec::new());
     let (mut stale, mut pending) = (0_u32, 0_u32);
     for round in 1..=rounds {
@@ -122,13 +123,13 @@ async fn commands(site: &Site, rounds: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn read(site: &Site, path: &str) -> anyhow::Result<Answer> {
+async fn read(site: &Running, path: &str) -> anyhow::Result<Answer> {
     let answer = site.client.get(&format!("{}{path}", site.edge)).await?;
     ensure!(answer.status.is_success(), "{path}: {answer:?}");
     Ok(answer)
 }
 
-async fn until_hit(site: &Site, path: &str) -> anyhow::Result<()> {
+async fn until_hit(site: &Running, path: &str) -> anyhow::Result<()> {
     let begun = Instant::now();
     while read(site, path).await?.cache_status() != HIT {
         ensure!(begun.elapsed() < LIMIT, "{path} does not become a hit");

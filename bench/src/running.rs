@@ -1,12 +1,12 @@
-//! What benchmarks measure: the demo that is running, or one of their own on fresh data.
+//! What `bench/freshness` and `bench/precision` measure: the demo that is running, or one of their own on fresh
+//! data.
 
 use std::{env, fs, os::unix::fs::PermissionsExt as _};
 
 use anyhow::Context as _;
 use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
-
-use crate::{
+use tidemark_tests::{
     demo::{Demo, DemoConfig},
     edge::Runner,
     erp::Size,
@@ -15,7 +15,7 @@ use crate::{
 
 /// Addresses of everything that answers.
 #[derive(Debug)]
-pub struct Site {
+pub struct Running {
     /// The edge.
     pub edge: String,
     /// The origin.
@@ -27,9 +27,9 @@ pub struct Site {
     own: Option<(Demo, TempDir)>,
 }
 
-impl Site {
-    /// The site of `EDGE_URL`, `ORIGIN_URL` and `DATABASE_URL`, as a running demo's `demo.env` has
-    /// them; without these variables a demo of its own, which goes with it.
+impl Running {
+    /// What `EDGE_URL`, `ORIGIN_URL` and `DATABASE_URL`, name, as a running demo's `demo.env`
+    /// does; without these variables a demo of its own, which goes with it.
     ///
     /// # Errors
     /// Only some of the variables are there, or the demo does not start.

@@ -11,10 +11,8 @@ use clap::Parser;
 use http::Method;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
-use tidemark_tests::{
-    http::{Answer, Client},
-    site::Site,
-};
+use tidemark_bench::running::Running;
+use tidemark_tests::http::{Answer, Client};
 
 const HIT: &str = "tidemark; hit";
 
@@ -46,13 +44,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let site = Site::find_or_start().await?;
+    let site = Running::find_or_start().await?;
     let measured = measure(&site, arguments.repeat).await;
     site.stop();
     measured
 }
 
-async fn measure(site: &Site, repeat: i64) -> anyhow::Result<()> {
+async fn measure(site: &Running, repeat: i64) -> anyhow::Result<()> {
     let mut database = site.connect().await?;
     let paths = working_set(&mut database).await?;
     println!(
@@ -280,7 +278,7 @@ impl Tally {
 }
 
 async fn observe(
-    site: &Site,
+    site: &Running,
     database: &mut PgConnection,
     paths: &[String],
     change: &Change,
@@ -316,7 +314,7 @@ async fn observe(
 
 /// Makes the change, and gives a moment after it by the database's clock.
 async fn make(
-    site: &Site,
+    site: &Running,
     database: &mut PgConnection,
     change: &Change,
     number: i64,
@@ -344,7 +342,7 @@ async fn make(
 }
 
 /// Waits until hits are proven at a moment or later, as one of an answer outside of the working set is.
-async fn settle(site: &Site, path: &str, at_least: i64) -> anyhow::Result<()> {
+async fn settle(site: &Running, path: &str, at_least: i64) -> anyhow::Result<()> {
     for _ in 0..PATIENCE {
         let answer = site.client.get(&format!("{}{path}", site.edge)).await?;
         let proven: i64 = answer.header("tidemark-as-of").parse().unwrap_or_default();

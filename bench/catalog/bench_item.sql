@@ -1,0 +1,1 @@
+SELECT id, name, price FROM bench_items WHERE id = :id

@@ -1,0 +1,2 @@
+/** The application's settings, for injection. */
+export const SETTINGS = Symbol('settings');

@@ -1,0 +1,79 @@
+//! Whoever answers the same questions on the same servers, and is compared.
+//!
+//! One file for each: how it is started, as its own experts would, and what it promises.
+
+pub mod native;
+pub mod nestjs;
+pub mod nginx;
+pub mod tidemark;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+use tidemark_tests::server::Server;
+
+use crate::usage;
+
+/// What makes a contender's cached answers go when the data changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Invalidation {
+    /// Nothing is cached.
+    Uncached,
+    /// Any change in PostgreSQL, whoever makes it.
+    AnyChange,
+    /// Changes that are made through this contender; others are seen when the time is over.
+    OwnWrites,
+    /// Time alone.
+    Time,
+    /// Nothing: it only shows how fast an answer can be.
+    Never,
+}
+
+/// A running contender. Dropping it ends its servers, the first one first.
+#[derive(Debug)]
+pub struct Contender {
+    /// What it is called in tables.
+    pub name: String,
+    /// Where it answers reads, as `http://127.0.0.1:3000`.
+    pub reads: String,
+    /// Where it takes writes, if it does.
+    pub writes: Option<String>,
+    /// What makes its answers go.
+    pub invalidation: Invalidation,
+    /// The processes that answer reads, whose CPU time is counted; their children's is as well.
+    pub answering: Vec<u32>,
+    /// All its servers: those that depend on others first.
+    pub servers: Vec<Server>,
+    /// Where they keep what need not outlive them.
+    pub folder: Option<TempDir>,
+}
+
+impl Contender {
+    /// A contender that is one server.
+    pub fn of(name: impl Into<String>, invalidation: Invalidation, mut server: Server) -> Self {
+        Self {
+            name: name.into(),
+            reads: server.url().to_owned(),
+            writes: None,
+            invalidation,
+            answering: vec![server.process().id()],
+            servers: vec![server],
+            folder: None,
+        }
+    }
+
+    /// The CPU time that its answering processes have used so far.
+    ///
+    /// # Errors
+    /// One of them has ended.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        usage::cpu(&self.answering)
+    }
+
+    /// Where it answers this path.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.reads)
+    }
+}

@@ -1,0 +1,236 @@
+//! Workload 1: one answer, the dashboard of one organization, by everybody who can give it and in every way:
+//! made by its SQL, from the cache that all share, from the cache of the instance, and as 304.
+
+mod miss;
+mod peers;
+mod report;
+
+use anyhow::ensure;
+use serde::{Deserialize, Serialize};
+use tidemark_tests::http::Client;
+
+use self::peers::Peers;
+pub use self::{miss::Miss, report::report};
+use super::{
+    Bench, settle,
+    turn::{Round, turn},
+};
+use crate::{
+    contender::{self, Contender},
+    load::Requests,
+    say,
+    site::Database,
+    statistics::rotated,
+};
+
+/// What is asked for where one answer will do.
+const PATH: &str = "/org/42/dashboard?from=2025-01-01&to=2025-03-31";
+
+/// What is asked for where each request is to be another question, so that nobody merges them: periods that
+/// begin and end on different days.
+const PATH_OF_MANY: &str = "/org/42/dashboard?from=2025-01-%02d&to=2025-03-%02d";
+const DAYS: u64 = 28;
+
+/// How an answer comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Case {
+    /// Its SQL runs.
+    Uncached,
+    /// From a cache that all processes share.
+    Shared,
+    /// From the memory of the process, or the instance, that answers.
+    Local,
+    /// The client has it already, and is told so: 304.
+    NotModified,
+}
+
+/// One contender in one case at one number of connections.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Series {
+    /// The contender.
+    pub contender: String,
+    /// How its answers came about.
+    pub case: Case,
+    /// Connections, each with one request at a time.
+    pub connections: u32,
+    /// What came of it, by rounds.
+    pub rounds: Vec<Round>,
+}
+
+/// The result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Latency {
+    /// The length of the answer's body, in bytes.
+    pub body_bytes: usize,
+    /// All turns.
+    pub series: Vec<Series>,
+    /// What a miss costs beyond its SQL.
+    pub miss: Miss,
+    /// Whether NestJS and nginx took part.
+    pub peers: bool,
+}
+
+/// A contender in a case.
+struct Role<'a> {
+    contender: &'a Contender,
+    case: Case,
+    requests: Requests,
+    /// What the contender's `Cache-Status` has to be, where it has one.
+    cache_status: Option<&'static str>,
+}
+
+/// Measures.
+///
+/// # Errors
+/// Something does not start, or does not answer as it should.
+pub async fn run(bench: &Bench) -> anyhow::Result<Latency> {
+    let site = &bench.site;
+    site.flush_redis().await?;
+    let database = site.database("latency").await?;
+    let tidemark = contender::tidemark::start(site, &database).await?;
+    let uncached = contender::tidemark::uncached(site, &database).await?;
+    let client = Client::default();
+    let answer = client.get(&uncached.url(PATH)).await?;
+    ensure!(answer.status.is_success(), "{answer:?}");
+    let etag = answer.header("etag").to_owned();
+    let (by_get, from_memory) = contender::native::start(site, &answer.body).await?;
+
+    let miss = miss::measure(bench, &database, &tidemark).await?;
+    let mut roles = vec![
+        Role::uncached(&uncached),
+        Role::cached(&tidemark, Case::Shared, PATH, Some("tidemark; hit")),
+        Role::cached(
+            &tidemark,
+            Case::Local,
+            &format!("/bench/l1{PATH}"),
+            Some("tidemark; hit; detail=l1"),
+        ),
+        Role::cached(&by_get, Case::Shared, PATH, None),
+        Role::cached(&from_memory, Case::Local, PATH, None),
+    ];
+    let mut not_modified = Role::cached(&tidemark, Case::NotModified, PATH, Some("tidemark; hit"));
+    not_modified.requests = not_modified.requests.header("If-None-Match", &etag);
+    roles.push(not_modified);
+    let peers = Peers::start(bench, &database).await?;
+    roles.extend(peers.roles(&client).await?);
+
+    let series = measure(bench, &database, &client, &roles).await?;
+    Ok(Latency {
+        body_bytes: answer.body.len(),
+        series,
+        miss,
+        peers: bench.peers,
+    })
+}
+
+impl<'a> Role<'a> {
+    fn uncached(contender: &'a Contender) -> Self {
+        Self {
+            contender,
+            case: Case::Uncached,
+            requests: Requests::any_of(&contender.reads, PATH_OF_MANY, 1, DAYS),
+            cache_status: None,
+        }
+    }
+
+    fn cached(
+        contender: &'a Contender,
+        case: Case,
+        path: &str,
+        cache_status: Option<&'static str>,
+    ) -> Self {
+        Self {
+            contender,
+            case,
+            requests: Requests::same(&contender.reads, path),
+            cache_status,
+        }
+    }
+
+    /// Asks until the answer comes about as it should.
+    async fn settle(&self, client: &Client) -> anyhow::Result<()> {
+        let Requests { server, path, .. } = &self.requests;
+        let url = format!("{server}{}", path.replace("%02d", "01"));
+        let headers = self.requests.headers.iter();
+        let headers: Vec<_> = headers
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let expected = match self.case {
+            Case::NotModified => 304,
+            _ => 200,
+        };
+        settle(client, &url, &headers, expected, self.cache_status).await?;
+        Ok(())
+    }
+}
+
+async fn measure(
+    bench: &Bench,
+    database: &Database,
+    client: &Client,
+    roles: &[Role<'_>],
+) -> anyhow::Result<Vec<Series>> {
+    let connections: &[u32] = bench.scale.pick(&[1, 16, 32, 64], &[16, 32], &[1, 32]);
+    say("warming up");
+    for role in roles {
+        role.settle(client).await?;
+        bench
+            .wrk
+            .run(&role.requests, 16, bench.scale.turn())
+            .await?;
+    }
+    let mut series: Vec<Series> = Vec::new();
+    for round in 0..bench.scale.rounds() {
+        for connections in connections {
+            say(format_args!(
+                "latency: round {} of {}, {connections} connections",
+                round + 1,
+                bench.scale.rounds()
+            ));
+            for role in rotated(roles, round) {
+                role.settle(client).await?;
+                let measured = checked_turn(bench, database, role, *connections).await?;
+                let name = &role.contender.name;
+                let found = series.iter_mut().find(|it| {
+                    it.contender == *name && it.case == role.case && it.connections == *connections
+                });
+                match found {
+                    Some(found) => found.rounds.push(measured),
+                    None => series.push(Series {
+                        contender: name.clone(),
+                        case: role.case,
+                        connections: *connections,
+                        rounds: vec![measured],
+                    }),
+                }
+            }
+        }
+    }
+    Ok(series)
+}
+
+/// One turn of one contender; from a cache, the SQL must not have run more than now and then.
+async fn checked_turn(
+    bench: &Bench,
+    database: &Database,
+    role: &Role<'_>,
+    connections: u32,
+) -> anyhow::Result<Round> {
+    let executed = || database.executions("invoiced AS (");
+    let before = executed().await?;
+    let round = turn(bench, role.contender, &role.requests, connections).await?;
+    let executed = executed().await?.saturating_sub(before) as f64;
+    let (all, name) = (round.load.requests as f64, &role.contender.name);
+    match role.case {
+        Case::Uncached => ensure!(
+            executed >= 0.95 * all,
+            "{name} ran {executed} of {all} queries"
+        ),
+        _ => ensure!(
+            executed <= 0.01 * all + 3.0,
+            "{name}: {executed} of {all} were no hits"
+        ),
+    }
+    Ok(round)
+}
