@@ -9,15 +9,18 @@ use percent_encoding::percent_decode_str;
 
 use super::{ParamError, ParamSpecs};
 
+/// Names with their texts, borrowed from the query string where nothing had to be decoded.
+pub(super) type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
 /// The query string's parameters by name, each declared, outside the path and given once.
 pub(super) fn collect<'a>(
     query_string: &'a str,
     specs: &ParamSpecs,
     path_args: &[(String, String)],
-) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, ParamError> {
+) -> Result<Pairs<'a>, ParamError> {
     const PLACE: &str = "query string";
     let is_in_path = |name: &str| path_args.iter().any(|(in_path, _)| in_path == name);
-    let mut collected: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(specs.len());
+    let mut collected = Pairs::with_capacity(specs.len());
     for pair in query_string.split('&').filter(|pair| !pair.is_empty()) {
         let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
         let name = decode_form(name, PLACE)?;
