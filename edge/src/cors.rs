@@ -75,7 +75,7 @@ impl Cors {
         if *self == Self::Off {
             return;
         }
-        headers.insert(VARY, HeaderValue::from_static("Origin"));
+        headers.append(VARY, HeaderValue::from_static("Origin"));
         let allowed = request
             .headers
             .get(ORIGIN)

@@ -64,7 +64,7 @@ struct Weight;
 
 impl Weighter<Key, Proven> for Weight {
     fn weight(&self, key: &Key, proven: &Proven) -> u64 {
-        let entry = HEADER_LEN + proven.entry.target.len() + proven.entry.body.len();
+        let entry = HEADER_LEN + proven.entry.target.len() + proven.entry.content.bytes.len();
         let account = size_of::<(Key, Proven)>() + key.as_str().len();
         u64::try_from(entry + account).unwrap_or(u64::MAX)
     }
@@ -76,14 +76,8 @@ mod tests {
 
     use bytes::Bytes;
     use tidemark_shared::{
-        catalog::Catalog,
-        digest::Digest,
-        entry::{Encoding, Entry},
-        epoch::Epoch,
-        etag::ETag,
-        param::Params,
-        policy::Policy,
-        stamp::Witness,
+        catalog::Catalog, content::Content, digest::Digest, entry::Entry, epoch::Epoch, etag::ETag,
+        param::Params, policy::Policy, stamp::Witness,
     };
 
     use super::*;
@@ -118,7 +112,6 @@ mod tests {
     fn proven(body: &Bytes) -> Proven {
         Proven {
             entry: Entry {
-                encoding: Encoding::Identity,
                 status: 200,
                 epoch: Epoch::new(1),
                 witness: Witness::from_digest(Digest::of(b"stamps")),
@@ -126,7 +119,7 @@ mod tests {
                 fresh_until_ms: NOW.now_ms + 60_000,
                 etag: ETag::of(body),
                 target: Bytes::new(),
-                body: body.clone(),
+                content: Content::identity(body.clone()),
             },
             proven_at_ms: NOW.now_ms,
             looked_up: NOW,
@@ -145,7 +138,7 @@ mod tests {
         assert_eq!(cache.find(&demand, || NOW), None);
         cache.keep(&demand, || proven(&body));
         let found = cache.find(&demand, || NOW).unwrap();
-        assert_eq!(found.entry.body.as_ptr(), body.as_ptr(), "no copy");
+        assert_eq!(found.entry.content.bytes.as_ptr(), body.as_ptr(), "no copy");
         let later = Moment {
             ticks_ms: NOW.ticks_ms + 251,
             ..NOW

@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER},
+    header::{
+        ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+        RETRY_AFTER,
+    },
     response::Parts,
     uri::{PathAndQuery, Scheme},
 };
@@ -19,6 +22,7 @@ use spin_sdk::{
     },
 };
 use tidemark_shared::{
+    content::{self, Content, Encoding},
     digest::Digest,
     etag::ETag,
     fill::{Answer, Provenance},
@@ -74,7 +78,7 @@ pub(crate) struct Fetched {
     pub(crate) status: StatusCode,
     /// Whether the origin has said that it is what the edge had already.
     pub(crate) renewed: bool,
-    pub(crate) body: Bytes,
+    pub(crate) content: Content,
     pub(crate) etag: ETag,
     /// When it was true, and by what it was made; an answer that does not say can't be stored.
     pub(crate) as_of_ms: Option<i64>,
@@ -96,6 +100,9 @@ pub(crate) enum Failure {
     Failed(StatusCode),
     #[error("the origin's answer is longer than {MAX_BODY} bytes")]
     TooLong,
+    /// In a coding that was not asked for, or damaged.
+    #[error("the origin's answer can't be decoded")]
+    Garbled,
     /// The origin's own word to the client: a 4xx, 503 or 504.
     #[error("the origin refused")]
     Refused(Refusal),
@@ -122,7 +129,7 @@ impl Failure {
     /// asked.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable | Self::Timeout | Self::Failed(_) => true,
+            Self::Unreachable | Self::Timeout | Self::Failed(_) | Self::Garbled => true,
             Self::TooLong => false,
             // That an answer is too long (500) is no matter of time.
             Self::Refused(refusal) => matches!(
@@ -137,7 +144,7 @@ impl Failure {
         match self {
             Self::Failed(status) => Some(*status),
             Self::Refused(refusal) => Some(refusal.status),
-            Self::Unreachable | Self::Timeout | Self::TooLong => None,
+            Self::Unreachable | Self::Timeout | Self::TooLong | Self::Garbled => None,
         }
     }
 }
@@ -150,7 +157,7 @@ impl Fetched {
             as_of_ms: self.as_of_ms?,
             provenance: self.provenance.clone()?,
             etag: self.etag,
-            body: self.body.clone(),
+            content: self.content.clone(),
         })
     }
 }
@@ -181,7 +188,13 @@ impl Origin {
         if !is_meant_for_clients(&head) {
             return Err(Failure::Failed(head.status));
         }
-        let body = read(body).await?;
+        let encoding = Encoding::of_field(head.headers.get(CONTENT_ENCODING));
+        let content = Content {
+            encoding: encoding.ok_or(Failure::Garbled)?,
+            bytes: read(body).await?,
+        };
+        // So that whatever is stored can be read by everybody.
+        let body = decode(&content)?;
         if head.status == StatusCode::INTERNAL_SERVER_ERROR
             && Kind::of_json(&body) != Some(Kind::AnswerTooLong)
         {
@@ -199,7 +212,7 @@ impl Origin {
                 provenance,
                 cache_status: head.headers.get(&CACHE_STATUS).cloned(),
                 age: head.headers.get(AGE).cloned(),
-                body,
+                content,
             });
         }
         Err(Failure::Refused(Refusal {
@@ -225,13 +238,16 @@ impl Origin {
     /// body, which a `GET` would announce as `Transfer-Encoding: chunked`.
     fn request(&self, order: &Order) -> Result<types::Request, Failure> {
         let headers = Fields::new();
+        // Without it the answer comes as it is.
+        let _ = headers.append(ACCEPT_ENCODING.as_str(), content::ACCEPTED.as_bytes());
         if let Some(traceparent) = &order.traceparent {
             // A value that the host does not take is not worth the answer.
             let _ = headers.append("traceparent", traceparent.as_bytes());
         }
         if let Some(tag) = order.held.as_ref().and_then(Held::validator) {
             // Without it the answer comes whole.
-            let _ = headers.append(IF_NONE_MATCH.as_str(), tag.header().as_bytes());
+            let tag = tag.header(Encoding::Identity);
+            let _ = headers.append(IF_NONE_MATCH.as_str(), tag.as_bytes());
         }
         for (name, value) in order.terms.fields() {
             // Without it, the answer may not be one that will do.
@@ -307,11 +323,19 @@ async fn read(body: IncomingResponseBody) -> Result<Bytes, Failure> {
     }
 }
 
+/// The answer's body, which is as long as it may be at most.
+fn decode(content: &Content) -> Result<Bytes, Failure> {
+    if content.body_len() > MAX_BODY {
+        return Err(Failure::TooLong);
+    }
+    content.body().map_err(|_| Failure::Garbled)
+}
+
 /// What the edge has, as the answer to a request that was made by its tag. A 304 that does not name
 /// this very tag says nothing about it.
 fn renew(held: &Held, headers: &HeaderMap) -> Option<Fetched> {
     let etag = held.validator()?;
-    (text(headers, &ETAG)? == etag.header()).then(|| Fetched {
+    (ETag::parse(text(headers, &ETAG)?)? == etag).then(|| Fetched {
         status: StatusCode::OK,
         renewed: true,
         etag,
@@ -319,7 +343,7 @@ fn renew(held: &Held, headers: &HeaderMap) -> Option<Fetched> {
         provenance: provenance(headers),
         cache_status: headers.get(&CACHE_STATUS).cloned(),
         age: headers.get(AGE).cloned(),
-        body: held.entry.body.clone(),
+        content: held.entry.content.clone(),
     })
 }
 
@@ -368,7 +392,7 @@ fn note(failure: &Failure) {
         Failure::Failed(status) => {
             log::error("origin-failed", &[("status", status)]);
         }
-        Failure::Unreachable | Failure::Timeout | Failure::TooLong => {
+        Failure::Unreachable | Failure::Timeout | Failure::TooLong | Failure::Garbled => {
             log::error("origin-failed", &[("error", failure)]);
         }
     }
@@ -376,11 +400,7 @@ fn note(failure: &Failure) {
 
 #[cfg(test)]
 mod tests {
-    use tidemark_shared::{
-        entry::{Encoding, Entry},
-        epoch::Epoch,
-        stamp::Witness,
-    };
+    use tidemark_shared::{entry::Entry, epoch::Epoch, stamp::Witness};
 
     use super::*;
 
@@ -388,7 +408,6 @@ mod tests {
         let body = Bytes::from_static(b"{}");
         Held {
             entry: Entry {
-                encoding: Encoding::Identity,
                 status,
                 epoch: Epoch::new(1),
                 witness: Witness::from_digest(Digest::of(b"stamps")),
@@ -396,7 +415,7 @@ mod tests {
                 fresh_until_ms: 2,
                 etag: ETag::of(&body),
                 target: Bytes::new(),
-                body,
+                content: Content::identity(body),
             },
             proven_at_ms: None,
         }
@@ -411,12 +430,16 @@ mod tests {
 
     #[test]
     fn only_a_304_by_the_very_tag_renews_what_is_held() {
-        let tag = ETag::of(b"{}").header();
-        let renewed = renew(&held(200), &not_modified(&tag)).unwrap();
-        assert_eq!((&*renewed.body, renewed.as_of_ms), (&b"{}"[..], Some(7)));
-        assert!(renewed.renewed);
-        // It does not say of which catalog it is.
-        assert!(renewed.storable().is_none());
+        let tag = ETag::of(b"{}").header(Encoding::Identity);
+        // The origin names the tag of what it would have sent.
+        for tag in [&tag, &ETag::of(b"{}").header(Encoding::Gzip)] {
+            let renewed = renew(&held(200), &not_modified(tag)).unwrap();
+            let bytes = &*renewed.content.bytes;
+            assert_eq!((bytes, renewed.as_of_ms), (&b"{}"[..], Some(7)));
+            assert!(renewed.renewed);
+            // It does not say of which catalog it is.
+            assert!(renewed.storable().is_none());
+        }
         assert!(renew(&held(200), &not_modified("\"other\"")).is_none());
         assert!(renew(&held(200), &HeaderMap::new()).is_none());
         assert!(renew(&held(404), &not_modified(&tag)).is_none());
@@ -451,6 +474,7 @@ mod tests {
             Failure::Unreachable,
             Failure::Timeout,
             Failure::Failed(StatusCode::INTERNAL_SERVER_ERROR),
+            Failure::Garbled,
             refused(StatusCode::SERVICE_UNAVAILABLE),
             refused(StatusCode::GATEWAY_TIMEOUT),
         ] {

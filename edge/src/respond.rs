@@ -1,12 +1,18 @@
 //! What the client gets: status, header fields and body of every answer but a preflight's.
 
+use std::mem;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, RETRY_AFTER},
+    header::{
+        ACCEPT_ENCODING, AGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+        ETAG, RETRY_AFTER, VARY,
+    },
     request::Parts,
 };
 use tidemark_shared::{
+    content::{Content, Damaged},
     entry::Entry,
     etag::ETag,
     header,
@@ -16,6 +22,7 @@ use tidemark_shared::{
 
 use crate::{
     body::Body,
+    log,
     origin::{Failure, Fetched, Loaded, Refusal},
 };
 
@@ -33,7 +40,7 @@ pub(crate) struct Reply {
     /// What the cache did, where a query was answered.
     pub(crate) cache: Option<CacheStatus>,
     headers: HeaderMap,
-    body: Bytes,
+    content: Content,
     /// Of what can be revalidated.
     etag: Option<ETag>,
 }
@@ -49,7 +56,7 @@ impl Reply {
         let age_ms = now_ms.saturating_sub(entry.as_of_ms).max(0);
         let status = StatusCode::from_u16(entry.status).unwrap_or(StatusCode::OK);
         let cache_control = header::CACHE_CONTROL_REVALIDATE;
-        Self::answer(status, entry.body, entry.etag, cache_control)
+        Self::answer(status, entry.content, entry.etag, cache_control)
             .with(AGE, age_ms / 1000)
             .with(AS_OF, proven_at_ms)
             .with(CACHE_STATUS, text(cache_status.to_string()))
@@ -72,7 +79,7 @@ impl Reply {
             Err(failure @ Failure::Unreachable) => {
                 Self::problem(Problem::new(Kind::Unavailable, failure.to_string()))
             }
-            Err(failure @ (Failure::Failed(_) | Failure::TooLong)) => {
+            Err(failure @ (Failure::Failed(_) | Failure::TooLong | Failure::Garbled)) => {
                 Self::problem(Problem::new(Kind::BadGateway, failure.to_string()))
             }
         };
@@ -86,7 +93,7 @@ impl Reply {
             problem.kind.status(),
             problem::CONTENT_TYPE,
             header::CACHE_CONTROL_NO_STORE,
-            problem.to_json().into(),
+            Content::identity(problem.to_json().into()),
         );
         if let Some(allow) = problem.allow {
             reply = reply.with(ALLOW, text(allow));
@@ -97,33 +104,58 @@ impl Reply {
         reply
     }
 
-    /// Fits the reply to its request: 304 where the client has the answer already, and no body for
-    /// `HEAD`.
-    ///
-    /// The length is always there, because a host that does not know it sends the body in chunks,
-    /// the last of which waits for the client's delayed acknowledgement.
-    pub(crate) fn respond(mut self, request: &Parts) -> Response {
-        if self
-            .etag
-            .is_some_and(|etag| etag.is_known_to(&request.headers))
+    /// Fits the reply to its request: 304 where the client has the answer already, in a coding that it
+    /// takes where it has not, and no body for `HEAD`.
+    pub(crate) fn respond(self, request: &Parts) -> Response {
+        if let Some(etag) = self.etag
+            && etag.is_known_to(&request.headers)
         {
-            self.status = StatusCode::NOT_MODIFIED;
-            self.headers.remove(CONTENT_TYPE);
-            self.body = Bytes::new();
-        } else {
-            self.headers.insert(CONTENT_LENGTH, self.body.len().into());
+            return self.not_modified(etag, request);
         }
-        if request.method == Method::HEAD {
-            self.body = Bytes::new();
+        self.whole(request).unwrap_or_else(|damaged| {
+            log::error("answer-damaged", &[("error", &damaged)]);
+            let problem = Problem::new(Kind::Internal, "the cached answer can't be read");
+            Self::problem(problem).respond(request)
+        })
+    }
+
+    fn not_modified(mut self, etag: ETag, request: &Parts) -> Response {
+        let encoding = self.content.encoding_for(&request.headers);
+        self.headers.insert(ETAG, text(etag.header(encoding)));
+        self.headers.remove(CONTENT_TYPE);
+        self.status = StatusCode::NOT_MODIFIED;
+        self.with_body(Bytes::new())
+    }
+
+    /// The length is always there, because a host that does not know it sends the body in chunks, the
+    /// last of which waits for the client's delayed acknowledgement.
+    fn whole(mut self, request: &Parts) -> Result<Response, Damaged> {
+        let content = mem::take(&mut self.content).negotiated(&request.headers)?;
+        if let Some(etag) = self.etag {
+            self.headers
+                .insert(ETAG, text(etag.header(content.encoding)));
         }
-        let mut response = Response::new(Body::from(self.body));
+        if let Some(coding) = content.encoding.name() {
+            let coding = HeaderValue::from_static(coding);
+            self.headers.insert(CONTENT_ENCODING, coding);
+        }
+        self.headers
+            .insert(CONTENT_LENGTH, content.bytes.len().into());
+        Ok(match request.method {
+            Method::HEAD => self.with_body(Bytes::new()),
+            _ => self.with_body(content.bytes),
+        })
+    }
+
+    fn with_body(self, body: Bytes) -> Response {
+        let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
     }
 
     fn fetched(fetched: Fetched, cache_control: &'static str) -> Self {
-        let reply = Self::answer(fetched.status, fetched.body, fetched.etag, cache_control);
+        let reply = Self::answer(fetched.status, fetched.content, fetched.etag, cache_control);
         let reply = match fetched.as_of_ms {
             Some(as_of_ms) => reply.with(AS_OF, as_of_ms),
             None => reply,
@@ -136,12 +168,17 @@ impl Reply {
 
     /// A query's answer. Only what was found has a tag: a precondition means nothing to any other
     /// status (RFC 9110 §13.2.1).
-    fn answer(status: StatusCode, body: Bytes, etag: ETag, cache_control: &'static str) -> Self {
+    fn answer(
+        status: StatusCode,
+        content: Content,
+        etag: ETag,
+        cache_control: &'static str,
+    ) -> Self {
         if status.is_success() {
-            Self::new(status, JSON, cache_control, body).tagged(etag)
+            Self::new(status, JSON, cache_control, content).tagged(etag)
         } else {
             let no_store = header::CACHE_CONTROL_NO_STORE;
-            Self::new(status, problem::CONTENT_TYPE, no_store, body)
+            Self::new(status, problem::CONTENT_TYPE, no_store, content)
         }
     }
 
@@ -150,7 +187,7 @@ impl Reply {
             refusal.status,
             problem::CONTENT_TYPE,
             header::CACHE_CONTROL_NO_STORE,
-            refusal.body,
+            Content::identity(refusal.body),
         );
         for (name, value) in [
             (CONTENT_TYPE, refusal.content_type),
@@ -181,17 +218,17 @@ impl Reply {
         status: StatusCode,
         content_type: &'static str,
         cache_control: &'static str,
-        body: Bytes,
+        content: Content,
     ) -> Self {
-        // As many as a hit has, with its length and what CORS adds.
-        let mut headers = HeaderMap::with_capacity(10);
+        // As many as a hit has, with its length and coding, and what CORS adds.
+        let mut headers = HeaderMap::with_capacity(12);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
         Self {
             status,
             cache: None,
             headers,
-            body,
+            content,
             etag: None,
         }
     }
@@ -203,7 +240,7 @@ impl Reply {
 
     fn tagged(mut self, etag: ETag) -> Self {
         self.etag = Some(etag);
-        self.with(ETAG, text(etag.header()))
+        self.with(VARY, HeaderValue::from_static(ACCEPT_ENCODING.as_str()))
     }
 
     fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
@@ -227,7 +264,13 @@ mod tests {
     use futures::FutureExt;
     use http::header::IF_NONE_MATCH;
     use http_body_util::BodyExt;
-    use tidemark_shared::outcome::{ORIGIN_HIT, Outcome};
+    use tidemark_shared::{
+        content::Encoding,
+        digest::Digest,
+        epoch::Epoch,
+        outcome::{ORIGIN_HIT, Outcome},
+        stamp::Witness,
+    };
 
     use super::*;
 
@@ -249,7 +292,7 @@ mod tests {
             provenance: None,
             cache_status: None,
             age: None,
-            body,
+            content: Content::compressed(body),
         };
         let status = CacheStatus {
             stored: true,
@@ -284,7 +327,7 @@ mod tests {
             provenance: None,
             cache_status: Some(HeaderValue::from_static(ORIGIN_HIT)),
             age: Some(HeaderValue::from_static("7")),
-            body,
+            content: Content::identity(body),
         };
         let status = CacheStatus::of(Outcome::RedisUnavailable);
         let reply = Reply::loaded(Ok(fetched), status, header::CACHE_CONTROL_REVALIDATE);
@@ -298,7 +341,7 @@ mod tests {
 
     #[test]
     fn what_the_client_has_is_not_sent_again() {
-        let etag = ETag::of(b"[1]").header();
+        let etag = ETag::of(b"[1]").header(Encoding::Identity);
         let known = miss().respond(&request(Method::GET, &["\"other\"", &etag]));
         assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
         assert_eq!(known.headers()[ETAG], etag);
@@ -308,6 +351,53 @@ mod tests {
 
         let unknown = miss().respond(&request(Method::GET, &["\"other\""]));
         assert_eq!(unknown.status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn an_answer_comes_in_a_coding_that_the_client_takes() {
+        let rows = Bytes::from(vec![b' '; 10_000]);
+        let entry = |content| Entry {
+            status: 200,
+            epoch: Epoch::new(1),
+            witness: Witness::from_digest(Digest::of(b"stamps")),
+            as_of_ms: 1,
+            fresh_until_ms: 2,
+            etag: ETag::of(&rows),
+            target: Bytes::new(),
+            content,
+        };
+        let hit = |content| Reply::cached(entry(content), 1, 1, CacheStatus::of(Outcome::Hit));
+        let taking = |coding: &'static str| {
+            let mut request = request(Method::GET, &[]);
+            let coding = HeaderValue::from_static(coding);
+            request.headers.insert(ACCEPT_ENCODING, coding);
+            request
+        };
+        let compressed = Content::compressed(rows.clone());
+
+        let gzip = hit(compressed.clone()).respond(&taking("gzip"));
+        assert_eq!(gzip.headers()[CONTENT_ENCODING], "gzip");
+        assert_eq!(gzip.headers()[VARY], "accept-encoding");
+        let etag = ETag::of(&rows);
+        assert_eq!(gzip.headers()[ETAG], etag.header(Encoding::Gzip));
+        let sent = body(gzip);
+        assert_eq!(sent.as_ptr(), compressed.bytes.as_ptr(), "no copy");
+
+        let plain = hit(compressed.clone()).respond(&taking("br"));
+        assert!(!plain.headers().contains_key(CONTENT_ENCODING));
+        assert_eq!(plain.headers()[VARY], "accept-encoding");
+        assert_eq!(plain.headers()[ETAG], etag.header(Encoding::Identity));
+        assert_eq!(plain.headers()[CONTENT_LENGTH], "10000");
+        assert_eq!(body(plain), rows);
+
+        let damaged = || Content {
+            encoding: Encoding::Gzip,
+            bytes: compressed.bytes.slice(1..),
+        };
+        let answer = hit(damaged()).respond(&taking("br"));
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.headers()[CONTENT_TYPE], problem::CONTENT_TYPE);
+        assert!(!answer.headers().contains_key(ETAG));
     }
 
     #[test]

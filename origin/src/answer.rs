@@ -12,6 +12,7 @@ use tidemark_shared::{
     param::{Params, Value},
     problem::{Kind, Problem},
 };
+use tokio::task::{self, JoinError};
 
 use crate::{statement::Statement, trace::TraceParent};
 
@@ -31,28 +32,57 @@ pub enum AnswerError {
     },
 }
 
-/// Runs a query's statement. That its shape needs a row and there is none is an answer like any
-/// other: 404, with [`no_row`] as its body.
+/// From this length on, in bytes, hashing and compressing a body would keep others waiting for their
+/// thread.
+const LONG: usize = 64 * 1024;
+
+/// What a query's statement has given.
+#[derive(Debug)]
+pub(crate) struct Given {
+    as_of_ms: i64,
+    /// `None` where the query's shape needs a row and there is none.
+    body: Option<Bytes>,
+}
+
+impl Given {
+    /// The answer, ready to be stored. No row is an answer like any other: 404, with [`no_row`] as its
+    /// body.
+    ///
+    /// # Errors
+    /// The process ends meanwhile.
+    pub(crate) async fn into_answer(self, provenance: Provenance) -> Result<Answer, JoinError> {
+        let (status, body) = match self.body {
+            Some(body) => (StatusCode::OK, body),
+            None => {
+                let problem = no_row();
+                (problem.kind.status(), problem.to_json().into())
+            }
+        };
+        let (status, length, as_of_ms) = (status.as_u16(), body.len(), self.as_of_ms);
+        let answer = move || Answer::new(status, as_of_ms, provenance, body);
+        if length < LONG {
+            Ok(answer())
+        } else {
+            task::spawn_blocking(answer).await
+        }
+    }
+}
+
+/// Runs a query's statement.
 ///
 /// # Errors
 /// Whatever PostgreSQL reports, and that the answer has more than `limit` bytes.
 pub(crate) async fn query(
     connection: &mut PgConnection,
-    provenance: Provenance,
     statement: &Statement,
     params: &Params,
     limit: u32,
     trace: Option<TraceParent>,
-) -> Result<Answer, AnswerError> {
+) -> Result<Given, AnswerError> {
     let row = answering(connection, statement, params, limit, trace).await?;
-    let as_of_ms = row.try_get(0)?;
-    Ok(match body(&row, limit)? {
-        Some(body) => Answer::new(StatusCode::OK.as_u16(), as_of_ms, provenance, body),
-        None => {
-            let problem = no_row();
-            let status = problem.kind.status().as_u16();
-            Answer::new(status, as_of_ms, provenance, problem.to_json().into())
-        }
+    Ok(Given {
+        as_of_ms: row.try_get(0)?,
+        body: body(&row, limit)?,
     })
 }
 

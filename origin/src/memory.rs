@@ -270,7 +270,7 @@ fn new_epoch() -> Epoch {
 }
 
 fn weight(key: &Key, entry: &Entry) -> u32 {
-    let bytes = ENTRY_OVERHEAD + key.as_str().len() + HEADER_LEN + entry.body.len();
+    let bytes = ENTRY_OVERHEAD + key.as_str().len() + HEADER_LEN + entry.content.bytes.len();
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
@@ -341,7 +341,7 @@ mod tests {
                 Ok::<_, Infallible>(self.answer(body))
             };
             let loaded = self.memory.remembering(&self.demand(), load).await;
-            assert_eq!(loaded.unwrap().body, body);
+            assert_eq!(loaded.unwrap().content.bytes, body);
         }
 
         fn recalls(&self) -> Option<Bytes> {
@@ -355,7 +355,7 @@ mod tests {
         fn recalls_to(&self, demand: &Demand<'_>, elapsed: Duration) -> Option<Bytes> {
             let at = self.begun + elapsed;
             let remembered = self.memory.recall_at(demand, now_ms(), at);
-            remembered.map(|remembered| remembered.entry.body)
+            remembered.map(|remembered| remembered.entry.content.bytes)
         }
     }
 

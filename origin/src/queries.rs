@@ -288,17 +288,19 @@ impl Runner {
         let entering = self.gate.enter(query);
         let slot = entering.instrument(tracing::info_span!("gate")).await?;
         let answering = self.on_connection(slot, &query.name, async |connection| {
-            let provenance = Provenance::of(self.catalog, &load.scopes);
             let (params, limit) = (&load.params, self.answer_bytes);
             let trace = TraceParent::here(load.trace);
             let begun = Instant::now();
-            let answered =
-                answer::query(connection, provenance, statement, params, limit, trace).await;
+            let answered = answer::query(connection, statement, params, limit, trace).await;
             metrics::count_sql(&query.name, begun.elapsed());
             answered.map_err(QueryError::from)
         });
         let span = tracing::info_span!("sql", db.system.name = "postgresql", query = query.name);
-        answering.instrument(span).await
+        let given = answering.instrument(span).await?;
+        // The connection is free again: this needs none.
+        let provenance = Provenance::of(self.catalog, &load.scopes);
+        let answer = given.into_answer(provenance).await;
+        answer.map_err(|_| QueryError::GivenUp)
     }
 
     async fn on_connection<T>(

@@ -4,7 +4,7 @@
 //! offset  bytes  field (integers little-endian)
 //!      0      2  magic "TM"
 //!      2      1  version
-//!      3      1  encoding of the body (0 = identity)
+//!      3      1  coding of the body (0 = identity, 1 = gzip)
 //!      4      8  XXH3-64 of everything else
 //!     12      2  HTTP status
 //!     14     16  digest of the key
@@ -31,7 +31,14 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::{digest::Digest, epoch::Epoch, etag::ETag, key::Key, stamp::Witness};
+use crate::{
+    content::{Content, Encoding},
+    digest::Digest,
+    epoch::Epoch,
+    etag::ETag,
+    key::Key,
+    stamp::Witness,
+};
 
 /// The version of the format that this code writes, and the only one that it reads.
 pub const VERSION: u8 = 2;
@@ -45,33 +52,9 @@ const CHECKSUM_AT: usize = 4;
 const CHECKED_FROM: usize = CHECKSUM_AT + 8;
 const TARGET_LEN_AT: usize = HEADER_LEN - 2;
 
-/// How the body's bytes are encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// As they are.
-    Identity,
-}
-
-impl Encoding {
-    const fn to_byte(self) -> u8 {
-        match self {
-            Self::Identity => 0,
-        }
-    }
-
-    const fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            0 => Some(Self::Identity),
-            _ => None,
-        }
-    }
-}
-
 /// A cached answer with what is needed to judge it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// How the body is encoded.
-    pub encoding: Encoding,
     /// The answer's HTTP status.
     pub status: u16,
     /// The epoch in which the stamps were observed.
@@ -86,8 +69,8 @@ pub struct Entry {
     pub etag: ETag,
     /// The request that it answers, in ASCII; empty where that is too long to be kept.
     pub target: Bytes,
-    /// The answer's body.
-    pub body: Bytes,
+    /// The answer's body, in its coding.
+    pub content: Content,
 }
 
 /// Why some bytes are no entry.
@@ -120,10 +103,14 @@ impl Entry {
             Ok(len) => (self.target.as_ref(), len),
             Err(_) => (b"".as_slice(), 0),
         };
-        let mut bytes = BytesMut::with_capacity(HEADER_LEN + target.len() + self.body.len());
+        let Content {
+            encoding,
+            bytes: body,
+        } = &self.content;
+        let mut bytes = BytesMut::with_capacity(HEADER_LEN + target.len() + body.len());
         bytes.put_slice(&MAGIC);
         bytes.put_u8(VERSION);
-        bytes.put_u8(self.encoding.to_byte());
+        bytes.put_u8(to_byte(*encoding));
         bytes.put_u64_le(0);
         bytes.put_u16_le(self.status);
         bytes.put_slice(&key_digest(key).to_bytes());
@@ -134,7 +121,7 @@ impl Entry {
         bytes.put_slice(&self.etag.digest().to_bytes());
         bytes.put_u16_le(target_len);
         bytes.put_slice(target);
-        bytes.put_slice(&self.body);
+        bytes.put_slice(body);
         let checksum = checksum(&bytes);
         bytes[CHECKSUM_AT..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
         bytes.into()
@@ -148,13 +135,12 @@ impl Entry {
         let body_at = check(bytes)?;
         let mut header = &bytes[CHECKED_FROM..HEADER_LEN];
         let encoding = bytes[ENCODING_AT];
-        let encoding = Encoding::from_byte(encoding).ok_or(EntryError::Encoding(encoding))?;
+        let encoding = from_byte(encoding).ok_or(EntryError::Encoding(encoding))?;
         let status = header.get_u16_le();
         if take_digest(&mut header) != key_digest(key) {
             return Err(EntryError::Key);
         }
         Ok(Self {
-            encoding,
             status,
             epoch: Epoch::new(header.get_u64_le()),
             witness: Witness::from_digest(take_digest(&mut header)),
@@ -162,7 +148,10 @@ impl Entry {
             fresh_until_ms: header.get_i64_le(),
             etag: ETag::from_digest(take_digest(&mut header)),
             target: bytes.slice(HEADER_LEN..body_at),
-            body: bytes.slice(body_at..),
+            content: Content {
+                encoding,
+                bytes: bytes.slice(body_at..),
+            },
         })
     }
 
@@ -198,6 +187,21 @@ fn check(bytes: &[u8]) -> Result<usize, EntryError> {
         return Err(EntryError::Truncated);
     }
     Ok(body_at)
+}
+
+const fn to_byte(encoding: Encoding) -> u8 {
+    match encoding {
+        Encoding::Identity => 0,
+        Encoding::Gzip => 1,
+    }
+}
+
+const fn from_byte(byte: u8) -> Option<Encoding> {
+    match byte {
+        0 => Some(Encoding::Identity),
+        1 => Some(Encoding::Gzip),
+        _ => None,
+    }
 }
 
 fn key_digest(key: &Key) -> Digest {
@@ -241,10 +245,10 @@ pub(crate) mod tests {
             as_of_ms in any::<i64>(),
             fresh_until_ms in any::<i64>(),
             target in "[!-~]{0,40}",
+            encoding in prop::sample::select(vec![Encoding::Identity, Encoding::Gzip]),
             body in prop::collection::vec(any::<u8>(), 0..200),
         ) -> Entry {
             Entry {
-                encoding: Encoding::Identity,
                 status,
                 epoch: Epoch::new(epoch),
                 witness: Witness::from_digest(Digest::from_bytes(witness)),
@@ -252,7 +256,7 @@ pub(crate) mod tests {
                 fresh_until_ms,
                 etag: ETag::of(&body),
                 target: target.into(),
-                body: body.into(),
+                content: Content { encoding, bytes: body.into() },
             }
         }
     }
@@ -261,7 +265,6 @@ pub(crate) mod tests {
     fn a_target_that_can_t_be_counted_is_left_out() {
         let body = Bytes::from_static(b"{}");
         let entry = Entry {
-            encoding: Encoding::Identity,
             status: 200,
             epoch: Epoch::new(1),
             witness: Witness::from_digest(Digest::of(b"stamps")),
@@ -269,7 +272,7 @@ pub(crate) mod tests {
             fresh_until_ms: 2,
             etag: ETag::of(&body),
             target: vec![b'/'; usize::from(u16::MAX) + 1].into(),
-            body,
+            content: Content::identity(body),
         };
         let bytes = Bytes::from(entry.encode(&key("a")));
         let kept = Entry {
@@ -283,7 +286,7 @@ pub(crate) mod tests {
         #[test]
         fn i6_an_entry_reads_back(entry in entries()) {
             let bytes = Bytes::from(entry.encode(&key("a")));
-            prop_assert_eq!(bytes.len(), HEADER_LEN + entry.target.len() + entry.body.len());
+            prop_assert_eq!(bytes.len(), HEADER_LEN + entry.target.len() + entry.content.bytes.len());
             prop_assert_eq!(Entry::target_of(&bytes), Ok(entry.target.clone()));
             prop_assert_eq!(Entry::decode(&bytes, &key("a")), Ok(entry));
         }

@@ -2,7 +2,11 @@
 
 use http::{HeaderMap, header::IF_NONE_MATCH};
 
-use crate::digest::Digest;
+use crate::{content::Encoding, digest::Digest};
+
+/// What follows the digest in the tag of an answer that is compressed: other bytes need another strong
+/// tag (RFC 9110 §8.8.3.3).
+const GZIP: &str = "-gzip";
 
 /// The entity tag of an answer: a digest of its body's bytes, hence strong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +28,19 @@ impl ETag {
         self.0
     }
 
-    /// The header's value, quotes included.
-    pub fn header(self) -> String {
-        format!("\"{}\"", self.0)
+    /// The header's value for an answer in this coding, quotes included.
+    pub fn header(self, encoding: Encoding) -> String {
+        let suffix = match encoding {
+            Encoding::Identity => "",
+            Encoding::Gzip => GZIP,
+        };
+        format!("\"{}{suffix}\"", self.0)
+    }
+
+    /// Reads a header's value that [`ETag::header`] has written, for an answer in whatever coding.
+    pub fn parse(header: &str) -> Option<Self> {
+        let tag = header.strip_prefix('"')?.strip_suffix('"')?;
+        Digest::parse(tag.strip_suffix(GZIP).unwrap_or(tag)).map(Self)
     }
 
     /// Whether a request's `If-None-Match` fields, of which there may be several, name this tag.
@@ -40,11 +54,12 @@ impl ETag {
 
     /// Whether an `If-None-Match` field names this tag, so that the answer is 304.
     ///
-    /// The comparison is weak, as §13.1.2 demands: a `W/` before the tag makes no difference.
+    /// The comparison is weak, as §13.1.2 demands: a `W/` before the tag makes no difference. Nor does
+    /// the coding: whoever has the answer in one needs it in no other.
     fn matched_by(self, if_none_match: &str) -> bool {
-        let mine = self.header();
         if_none_match.split(',').map(str::trim).any(|candidate| {
-            candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == mine
+            let tag = candidate.strip_prefix("W/").unwrap_or(candidate);
+            candidate == "*" || Self::parse(tag) == Some(self)
         })
     }
 }
@@ -56,10 +71,14 @@ mod tests {
     #[test]
     fn if_none_match_follows_rfc_9110() {
         let tag = ETag::of(b"{}");
-        let mine = tag.header();
+        let mine = tag.header(Encoding::Identity);
+        let compressed = tag.header(Encoding::Gzip);
+        assert_ne!(mine, compressed);
         for (header, expected) in [
             (mine.clone(), true),
             (format!("W/{mine}"), true),
+            (compressed.clone(), true),
+            (format!("W/{compressed}"), true),
             (format!("\"other\", {mine}"), true),
             ("*".into(), true),
             ("\"other\"".into(), false),

@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
+    content::Content,
     digest::Digest,
-    entry::{Encoding, Entry},
+    entry::Entry,
     epoch::Epoch,
     etag::ETag,
     key::Key,
@@ -60,19 +61,19 @@ pub struct Answer {
     pub provenance: Provenance,
     /// The body's entity tag.
     pub etag: ETag,
-    /// The body.
-    pub body: Bytes,
+    /// The body, in its coding.
+    pub content: Content,
 }
 
 impl Answer {
-    /// An answer with the entity tag of its body.
+    /// An answer with the entity tag of its body, compressed as it is to be stored.
     pub fn new(status: u16, as_of_ms: i64, provenance: Provenance, body: Bytes) -> Self {
         Self {
             status,
             as_of_ms,
             provenance,
             etag: ETag::of(&body),
-            body,
+            content: Content::compressed(body),
         }
     }
 }
@@ -122,7 +123,6 @@ impl Permit {
             return None;
         }
         let entry = Entry {
-            encoding: Encoding::Identity,
             status: answer.status,
             epoch: self.epoch,
             witness: self.witness,
@@ -130,7 +130,7 @@ impl Permit {
             fresh_until_ms: now_ms.saturating_add(policy.jittered_ttl_ms(random)),
             etag: answer.etag,
             target: target.unwrap_or_default().into(),
-            body: answer.body.clone(),
+            content: answer.content.clone(),
         };
         Some(Sealed {
             key: self.key.clone(),

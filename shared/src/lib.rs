@@ -17,6 +17,7 @@
 //!   who may share a load, [`lease`] who waits for one.
 //! - [`purge`] is for users who know better: what to invalidate, and which entries that is.
 //! - [`outcome`] and [`problem`] are what the client is told.
+//! - [`content`] is an answer's bytes, compressed or not.
 //! - [`audit`] holds cached answers against the database's.
 //! - [`hot`] counts what is read most.
 //! - [`figure`] names what edges count and origins show.
@@ -30,6 +31,7 @@
 pub mod audit;
 pub mod breaker;
 pub mod catalog;
+pub mod content;
 pub mod digest;
 pub mod entry;
 pub mod epoch;

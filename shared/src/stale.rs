@@ -20,7 +20,7 @@
 use std::time::Duration;
 
 use crate::{
-    entry::{Encoding, Entry},
+    entry::Entry,
     etag::ETag,
     freshness::{Demand, Observation},
     policy::{OnChange, Policy},
@@ -54,10 +54,9 @@ impl Held {
     }
 
     /// The tag by which the origin may be asked whether the answer is still the same (RFC 9110
-    /// §13.1.2). Only what was found has one, and only as the origin itself has sent it.
+    /// §13.1.2). Only what was found has one.
     pub fn validator(&self) -> Option<ETag> {
-        let found = self.entry.status == 200;
-        (found && self.entry.encoding == Encoding::Identity).then_some(self.entry.etag)
+        (self.entry.status == 200).then_some(self.entry.etag)
     }
 
     /// When the answer was proven true that may be given while it is loaded anew: within the very

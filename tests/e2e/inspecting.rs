@@ -120,6 +120,9 @@ async fn get_shows_an_entry_and_whether_an_edge_would_serve_it() {
     assert_eq!(entry["outcome"], "hit");
     assert_eq!(entry["etag"], answer.header("etag"));
     assert_eq!(entry["body_bytes"], answer.body.len());
+    assert_eq!(entry["encoding"], "identity");
+    stack.hit("/products").await;
+    assert_eq!(json(&get("/products"))["encoding"], "gzip");
     assert_eq!(entry["scopes"][0], "org:42");
     let name = entry["name"].as_str().unwrap();
     for same in [name, name.strip_prefix("tm:").unwrap()] {

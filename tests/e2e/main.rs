@@ -18,6 +18,7 @@ mod captured;
 mod check;
 mod cli;
 mod commands;
+mod compression;
 mod console;
 mod demo;
 mod explain;

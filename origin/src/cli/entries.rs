@@ -170,7 +170,13 @@ fn text(seen: &Inspection) -> String {
         ("key", seen.name.clone()),
         ("edge", edge),
         ("status", seen.status.to_string()),
-        ("body", format!("{} bytes, {}", seen.body_bytes, seen.etag)),
+        (
+            "body",
+            format!(
+                "{} bytes, stored as {}, {}",
+                seen.body_bytes, seen.encoding, seen.etag
+            ),
+        ),
         ("made", format!("{}, {age} s ago", moment(seen.as_of_ms))),
         ("fresh", format!("until {}", moment(seen.fresh_until_ms))),
         (

@@ -5,6 +5,7 @@ use redis::{AsyncCommands as _, aio::ConnectionManager};
 use serde::Serialize;
 use tidemark_shared::{
     catalog::Catalog,
+    content::{Damaged, Encoding},
     entry::{Entry, EntryError},
     freshness::{Verdict, decide},
     key::Keyspace,
@@ -31,6 +32,8 @@ pub struct Inspection {
     pub status: u16,
     /// The answer's length, in bytes.
     pub body_bytes: usize,
+    /// How it is stored: `identity` or `gzip`.
+    pub encoding: &'static str,
     /// What Redis holds, in bytes.
     pub entry_bytes: usize,
     /// The answer's entity tag.
@@ -69,6 +72,14 @@ pub enum InspectError {
         name: String,
         /// What is wrong with it.
         source: EntryError,
+    },
+    /// An entry whose answer can't be read.
+    #[error("{name}: {source}")]
+    Damaged {
+        /// The name in Redis.
+        name: String,
+        /// What is wrong with it.
+        source: Damaged,
     },
     /// An entry that does not say what it answers, or another catalog's.
     #[error("{name} answers no request of this catalog (it says {target:?})")]
@@ -139,6 +150,13 @@ impl Inspector<'_> {
         let bytes = bytes.ok_or_else(|| InspectError::Absent(name.clone()))?;
         let entry =
             Entry::decode(&bytes, &question.key).map_err(|source| not_an_entry(&name, source))?;
+        let body = entry
+            .content
+            .body()
+            .map_err(|source| InspectError::Damaged {
+                name: name.clone(),
+                source,
+            })?;
         let (outcome, proven_at_ms) = match decide(&demand, Some(&bytes), &observed, now_ms()) {
             Verdict::Fresh { proven_at_ms, .. } => (Outcome::Hit, Some(proven_at_ms)),
             Verdict::Stale { proven_at_ms, .. } => (Outcome::Revalidate, Some(proven_at_ms)),
@@ -150,9 +168,10 @@ impl Inspector<'_> {
             query: question.query.name.clone(),
             scopes: question.scopes.iter().map(Scope::to_string).collect(),
             status: entry.status,
-            body_bytes: entry.body.len(),
+            body_bytes: body.len(),
+            encoding: entry.content.encoding.name().unwrap_or("identity"),
             entry_bytes: bytes.len(),
-            etag: entry.etag.header(),
+            etag: entry.etag.header(Encoding::Identity),
             epoch: entry.epoch.to_string(),
             as_of_ms: entry.as_of_ms,
             fresh_until_ms: entry.fresh_until_ms,
@@ -160,7 +179,7 @@ impl Inspector<'_> {
             expires_in_ms: (expires_in_ms >= 0).then_some(expires_in_ms),
             outcome: outcome.name(),
             proven_at_ms,
-            body: entry.body,
+            body,
         })
     }
 }

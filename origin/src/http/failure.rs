@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use tidemark_shared::{
     catalog::{Command, Query},
+    content::Damaged,
     param::ParamError,
     problem::{Kind, Problem},
     route::RouteError,
@@ -42,6 +43,13 @@ impl From<ParamError> for Failure {
 impl From<RouteError> for Failure {
     fn from(error: RouteError) -> Self {
         Self::Problem(error.into())
+    }
+}
+
+impl From<Damaged> for Failure {
+    fn from(error: Damaged) -> Self {
+        tracing::error!(%error, "what is remembered can't be read");
+        Self::Problem(internal())
     }
 }
 

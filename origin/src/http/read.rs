@@ -4,9 +4,9 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use bytes::Bytes;
 use tidemark_shared::{
     catalog::Query,
+    content::Content,
     etag::ETag,
     flight::{Claim, Observed},
     freshness::Demand,
@@ -46,7 +46,7 @@ pub(super) async fn answer(
         headers.contains_key(tidemark_header::WITNESS) || tidemark_header::demands_anew(headers);
     if !anew && let Some(remembered) = service.memory.recall(&demand) {
         metrics::count_memory_hit(&query.name);
-        return Ok(recalled(remembered, &demand, headers));
+        return recalled(remembered, &demand, headers);
     }
 
     let (claim, trace) = (claim(headers), TraceParent::of_request(headers));
@@ -57,17 +57,21 @@ pub(super) async fn answer(
     let mut response = respond(
         status,
         answer.etag,
-        answer.body,
+        answer.content,
         answer.as_of_ms,
         &demand,
         headers,
-    );
+    )?;
     set(response.headers_mut(), tidemark_header::CATALOG, &catalog);
     Ok(response)
 }
 
 /// An answer from the memory. It does not say of which catalog it is, so that no edge stores it.
-fn recalled(remembered: Remembered, demand: &Demand<'_>, headers: &HeaderMap) -> Response {
+fn recalled(
+    remembered: Remembered,
+    demand: &Demand<'_>,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
     let Remembered {
         entry,
         proven_at_ms,
@@ -76,29 +80,29 @@ fn recalled(remembered: Remembered, demand: &Demand<'_>, headers: &HeaderMap) ->
     let mut response = respond(
         status,
         entry.etag,
-        entry.body,
+        entry.content,
         proven_at_ms,
         demand,
         headers,
-    );
+    )?;
     let age_ms = now_ms().saturating_sub(entry.as_of_ms).max(0);
     let headers = response.headers_mut();
     headers.insert(header::AGE, HeaderValue::from(age_ms / 1_000));
     set(headers, tidemark_header::CACHE_STATUS, ORIGIN_HIT);
-    response
+    Ok(response)
 }
 
 /// What any answer to a query has: its JSON, that the client has it already, or that there is no row.
 fn respond(
     status: StatusCode,
     etag: ETag,
-    body: Bytes,
+    content: Content,
     as_of_ms: i64,
     demand: &Demand<'_>,
     request: &HeaderMap,
-) -> Response {
+) -> Result<Response, Failure> {
     let mut response = if status == StatusCode::OK {
-        found(etag, body, demand, request)
+        found(etag, content, demand, request)?
     } else {
         problem_response(&answer::no_row())
     };
@@ -109,15 +113,21 @@ fn respond(
         tidemark_header::CACHE_GROUPS,
         &scope::list(demand.scopes),
     );
-    response
+    Ok(response)
 }
 
-/// The body, unless the client has it already.
-fn found(etag: ETag, body: Bytes, demand: &Demand<'_>, request: &HeaderMap) -> Response {
+/// The body in a coding that the client takes, unless the client has it already.
+fn found(
+    etag: ETag,
+    content: Content,
+    demand: &Demand<'_>,
+    request: &HeaderMap,
+) -> Result<Response, Failure> {
+    let encoding = content.encoding_for(request);
     let mut response = if etag.is_known_to(request) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        json(StatusCode::OK, body)
+        coded(content.negotiated(request)?)
     };
     let cache_control = if demand.policy.is_cacheable() {
         tidemark_header::CACHE_CONTROL_REVALIDATE
@@ -125,8 +135,17 @@ fn found(etag: ETag, body: Bytes, demand: &Demand<'_>, request: &HeaderMap) -> R
         tidemark_header::CACHE_CONTROL_NO_STORE
     };
     let headers = response.headers_mut();
-    set(headers, "etag", &etag.header());
+    set(headers, "etag", &etag.header(encoding));
     set(headers, "cache-control", cache_control);
+    set(headers, "vary", header::ACCEPT_ENCODING.as_str());
+    Ok(response)
+}
+
+fn coded(content: Content) -> Response {
+    let mut response = json(StatusCode::OK, content.bytes);
+    if let Some(coding) = content.encoding.name() {
+        set(response.headers_mut(), "content-encoding", coding);
+    }
     response
 }
 

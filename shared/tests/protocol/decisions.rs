@@ -355,7 +355,7 @@ fn sealed(key: &Key, cached: &Cached) -> Option<Entry> {
     let bytes = Bytes::copy_from_slice(sealed.bytes());
     let entry = Entry::decode(&bytes, key).expect("a sealed entry decodes");
     assert_eq!(
-        entry.body[..],
+        entry.content.bytes[..],
         [cached.shown.data],
         "an entry is its answer"
     );
