@@ -1,6 +1,6 @@
 //! The workload's part of the report.
 
-use super::{Case, Latency, Series};
+use super::{Case, DAYS, Latency, Series};
 use crate::{
     contender::nestjs::{Mode, Setting},
     report::{Chart, Goal, Line, Page, Scale, Table, number},
@@ -94,10 +94,11 @@ const NATIVE_MEMORY: (&str, Case) = ("Native, memory", Case::Local);
 pub fn report(latency: &Latency, page: &mut Page) -> anyhow::Result<()> {
     goals(latency, page);
     page.text(format!(
-        "The dashboard of one organization, a body of {}. *Its SQL*: each request is another question, so that \
-         nobody merges them. *Shared cache*: from Redis. *Own memory*: from the process, or Tidemark's instance, \
+        "The dashboard of one organization, a body of {}. *Its SQL*: each request is any of {} \
+         questions, so that few are asked at the same time; the origin runs the SQL once for those that are. *Shared cache*: from Redis. *Own memory*: from the process, or Tidemark's instance, \
          that answers. CPU is that of the answering server alone (user and system), without Redis and PostgreSQL.",
-        number::bytes(latency.body_bytes as f64)
+        number::bytes(latency.body_bytes as f64),
+        DAYS * DAYS
     ));
     if !latency.peers {
         page.text("NestJS and nginx did not take part in this run.");
