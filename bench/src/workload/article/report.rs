@@ -148,7 +148,7 @@ fn goals(article: &Article, page: &mut Page) {
             .filter(|(_, theirs)| **theirs > 0.0);
         Spread::of(rounds.map(|(ours, theirs)| 100.0 * (1.0 - ours / theirs)))
     });
-    let what = "… PostgreSQL queries a read";
+    let what = "… PostgreSQL queries, for each read";
     page.goal(Goal::at_least(what, 95.0, "% fewer", fewer));
 
     let possible = ours.and_then(|it| it.spread(|turn| turn.efficiency.ratio()));

@@ -160,14 +160,14 @@ fn goals(latency: &Latency, page: &mut Page) {
     page.goal(native(Case::Local, "× native from memory", NATIVE_MEMORY));
     let cpu = latency.ratio(Case::Shared, NATIVE_GET, 32, |round| round.cpu_us);
     page.goal(Goal::at_most(
-        "CPU a hit, 32 connections",
+        "CPU per hit (user + system of the edge's host), 32 connections",
         3.0,
         "× native with one GET",
         cpu,
     ));
     let p99 = latency.ratio(Case::Shared, NATIVE_GET, 16, |round| round.load.p99_us);
     page.goal(Goal::at_most(
-        "p99 of hits, 16 connections",
+        "p99 of hits at 16 connections",
         3.0,
         "× native with one GET",
         p99,
@@ -176,7 +176,7 @@ fn goals(latency: &Latency, page: &mut Page) {
     page.goal(Goal::at_most(
         "miss: time beyond the SQL's own",
         1.5,
-        "ms",
+        "ms at the median",
         miss,
     ));
 }
