@@ -16,7 +16,7 @@ const UNCACHED: &str = "Origin, no cache";
 /// Who takes part, and as what.
 const CONTENDERS: &str = "*Tidemark*: the catalog as shipped; *refresh*: with `on_change = \"refresh\"`. *Origin, no \
     cache*: the SQL every time. *CacheInterceptor*: NestJS' own, in Redis, by time \
-    alone, over a handler that answers text, which is faster than objects. *By hand*: bytes in Redis, \
+    alone, over a handler that answers text. *By hand*: bytes in Redis, \
     deleted by the application's own writes; *local*: in each process as well, which is told by pub/sub; *guarded*: a load \
     that an invalidation in the same process has overtaken is not stored. *nginx*: `proxy_cache` before the origin, by \
     time alone; it can't be told of a change.";
@@ -26,7 +26,7 @@ const DIFFERENCES: &str = "- A process of NestJS uses one core; its name says ho
     its origin and nginx use all cores.\n\
     - Tidemark, the origin without a cache and nginx enter orders through Tidemark's origin: on a database with \
     Tidemark's triggers, and with a relay at work. NestJS enters them itself, on a database without triggers.\n\
-    - nginx counts whole seconds: what is valid for 1 s may be served for nearly 2 s.\n\
+    - nginx counts whole seconds: what is valid for 1 s may be served for nearly 2 s, and while one request renews it.\n\
     - Nothing bounds how old an answer of *by hand* may be but its time to live, should its invalidation be lost or come \
     too early: 5 min in Redis. *Local* keeps what it finds there for 5 min more.";
 
