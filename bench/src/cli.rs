@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::bail;
@@ -117,9 +117,11 @@ async fn until_interrupted(work: impl Future<Output = anyhow::Result<()>>) -> an
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        worked = work => worked,
+        // At a terminal, Ctrl-C ends wrk and others as well, which is then not what went wrong.
+        biased;
         _ = interrupt.recv() => bail!("interrupted; all servers are ended"),
         _ = terminate.recv() => bail!("terminated; all servers are ended"),
+        worked = work => worked,
     }
 }
 
@@ -156,8 +158,11 @@ impl RunArgs {
         let about = About::of_this_machine(scale)?;
         let bench = Bench::start(&site_folder(dir, scale.size()), scale, !self.no_peers).await?;
         for workload in workloads {
-            say(format_args!("{}", workload.title()));
+            say(workload.title());
+            let begun = Instant::now();
             workload.run(&bench, results, &about).await?;
+            let took = begun.elapsed().as_secs();
+            say(format_args!("{}: measured in {took} s", workload.title()));
         }
         Ok(())
     }

@@ -9,9 +9,10 @@ pub mod tidemark;
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use tidemark_tests::server::Server;
+use tidemark_tests::{http::Client, server::Server};
 
 use crate::usage;
 
@@ -44,6 +45,9 @@ pub struct Contender {
     pub invalidation: Invalidation,
     /// The processes that answer reads, whose CPU time is counted; their children's is as well.
     pub answering: Vec<u32>,
+    /// Where it counts requests that shared the statement of another one, which asked the same at the same time;
+    /// `None` where each has a statement of its own.
+    pub metrics: Option<String>,
     /// All its servers: those that depend on others first.
     pub servers: Vec<Server>,
     /// Where they keep what need not outlive them.
@@ -59,6 +63,7 @@ impl Contender {
             writes: None,
             invalidation,
             answering: vec![server.process().id()],
+            metrics: None,
             servers: vec![server],
             folder: None,
         }
@@ -70,6 +75,19 @@ impl Contender {
     /// One of them has ended.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         usage::cpu(&self.answering)
+    }
+
+    /// How many requests have shared the statement of another one so far.
+    ///
+    /// # Errors
+    /// It does not tell, though it should.
+    pub async fn coalesced(&self, client: &Client) -> anyhow::Result<u64> {
+        let Some(metrics) = &self.metrics else {
+            return Ok(0);
+        };
+        let answer = client.get(metrics).await?;
+        ensure!(answer.status.is_success(), "{answer:?}");
+        tidemark::coalesced(str::from_utf8(&answer.body)?)
     }
 
     /// Where it answers this path.

@@ -91,9 +91,27 @@ impl Setting {
 
     /// What the contender is called in tables.
     pub fn contender(&self) -> String {
+        let processes = match self.workers {
+            1 => "process",
+            _ => "processes",
+        };
+        format!("{}, {} {processes}", self.described(), self.workers)
+    }
+
+    /// Whether this is what a contender of this name is, in however many processes.
+    pub fn describes(&self, contender: &str) -> bool {
+        let rest = contender.strip_prefix(&self.described());
+        let count = rest.and_then(|rest| rest.strip_prefix(", ")?.split_once(' '));
+        count.is_some_and(|(count, unit)| {
+            count.parse::<usize>().is_ok() && ["process", "processes"].contains(&unit)
+        })
+    }
+
+    /// What it is called, but for its processes.
+    fn described(&self) -> String {
         let mut name = match self.mode {
             Mode::Uncached => "NestJS, no cache",
-            Mode::Interceptor => "NestJS CacheInterceptor",
+            Mode::Interceptor => "NestJS CacheInterceptor, text",
             Mode::Objects => "NestJS CacheInterceptor, objects",
             Mode::ByHand => "NestJS by hand",
             Mode::ByHandLocal => "NestJS by hand, local",
@@ -108,9 +126,6 @@ impl Setting {
                 seconds if seconds >= 60 && seconds % 60 == 0 => format!(", {} min", seconds / 60),
                 _ => format!(", {} s", self.ttl.as_secs_f64()),
             };
-        }
-        if self.workers > 1 {
-            name += &format!(", {} processes", self.workers);
         }
         name
     }
@@ -208,12 +223,15 @@ mod tests {
     #[test]
     fn a_name_tells_what_makes_a_difference() {
         let mut setting = Setting::of(Mode::Interceptor);
-        assert_eq!(setting.contender(), "NestJS CacheInterceptor, 5 min");
+        assert_eq!(
+            setting.contender(),
+            "NestJS CacheInterceptor, text, 5 min, 1 process"
+        );
         setting.ttl = Duration::from_secs(1);
         setting.workers = 2;
         assert_eq!(
             setting.contender(),
-            "NestJS CacheInterceptor, 1 s, 2 processes"
+            "NestJS CacheInterceptor, text, 1 s, 2 processes"
         );
         setting.mode = Mode::ByHandLocal;
         setting.guard = true;
@@ -221,5 +239,26 @@ mod tests {
             setting.contender(),
             "NestJS by hand, local, guarded, 2 processes"
         );
+    }
+
+    #[test]
+    fn a_setting_describes_its_contenders_and_no_others() {
+        let all = [
+            Mode::Uncached,
+            Mode::Interceptor,
+            Mode::Objects,
+            Mode::ByHand,
+            Mode::ByHandLocal,
+        ];
+        for one in all.map(Setting::of) {
+            for (mode, workers) in all.into_iter().flat_map(|it| [(it, 1), (it, 12)]) {
+                let other = Setting {
+                    workers,
+                    ..Setting::of(mode)
+                };
+                let same = one.mode == mode;
+                assert_eq!(one.describes(&other.contender()), same, "{one:?} {other:?}");
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use tidemark_tests::{
     edge::{EdgeConfig, Runner},
     origin::OriginConfig,
@@ -79,10 +79,28 @@ pub async fn uncached(site: &Site, database: &Database) -> anyhow::Result<Conten
         .environment
         .push(("TIDEMARK_MEMORY_BYTES", "0".to_owned()));
     let origin = config.start().await?;
-    let writes = origin.url().to_owned();
+    let url = origin.url().to_owned();
     let mut contender = Contender::of("Origin, no cache", Invalidation::Uncached, origin);
-    contender.writes = Some(writes);
+    contender.metrics = Some(format!("{url}/metrics"));
+    contender.writes = Some(url);
     Ok(contender)
+}
+
+/// How many requests have shared another one's statement so far, by the metrics of an origin. (It tells nothing of a
+/// query that none has been of yet.)
+pub(super) fn coalesced(metrics: &str) -> anyhow::Result<u64> {
+    let lines = metrics.lines().filter(|line| {
+        line.strip_prefix("tidemark_queries_coalesced_total")
+            .is_some_and(|rest| rest.starts_with(['{', ' ']))
+    });
+    lines
+        .map(|line| {
+            let value = line
+                .rsplit_once(' ')
+                .and_then(|(_, it)| it.parse::<u64>().ok());
+            value.with_context(|| format!("the origin tells {line}"))
+        })
+        .sum()
 }
 
 /// Waits until a relay has written a tidemark after this moment.
@@ -99,5 +117,21 @@ pub async fn relay_leads(site: &Site) -> anyhow::Result<()> {
         }
         ensure!(Instant::now() < deadline, "no relay leads after {LEADS:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_coalesced_is_read_over_all_queries() {
+        let metrics = "# TYPE tidemark_queries_coalesced_total counter\n\
+            tidemark_queries_coalesced_total{query=\"dashboard\"} 12\n\
+            tidemark_queries_coalesced_total{query=\"a b\"} 3\n\
+            tidemark_queries_total 99\n";
+        assert_eq!(coalesced(metrics).unwrap(), 15);
+        assert_eq!(coalesced("").unwrap(), 0);
+        assert!(coalesced("tidemark_queries_coalesced_total{} many").is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! Goals, and whether they are met.
 
+use std::fmt::Display;
+
 use super::number;
 use crate::statistics::Spread;
 
@@ -29,9 +31,18 @@ impl Goal {
         Self {
             what: what.to_owned(),
             limit: limit.to_owned(),
-            measured: measured.map_or("not measured".to_owned(), |(text, _)| text),
+            measured: measured.map_or("not measured in this run".to_owned(), |(text, _)| text),
             met,
         }
+    }
+
+    /// With a word on what was measured, if anything was.
+    #[must_use]
+    pub fn noted(mut self, note: impl Display) -> Self {
+        if self.met.is_some() {
+            self.measured = format!("{}; {note}", self.measured);
+        }
+        self
     }
 
     fn new(
@@ -52,7 +63,8 @@ impl Goal {
         self.met
     }
 
-    pub(super) fn row(&self) -> Vec<String> {
+    /// As it stands in the table: what, goal, measured, verdict.
+    pub(crate) fn row(&self) -> Vec<String> {
         let verdict = match self.met {
             Some(true) => "met",
             Some(false) => "**not met**",
@@ -87,9 +99,14 @@ mod tests {
             Some(false)
         );
         assert_eq!(Goal::at_most("hits", 3.0, "×", None).is_met(), None);
-        assert_eq!(
-            Goal::at_least("hits", 3.0, "×", None).row()[2],
-            "not measured"
-        );
+    }
+
+    #[test]
+    fn what_was_not_measured_is_neither_met_nor_missed() {
+        let goal = Goal::at_least("hits", 3.0, "×", None).noted("against whom");
+        assert_eq!(goal.is_met(), None);
+        assert_eq!(goal.row()[2..], ["not measured in this run", "–"]);
+        let goal = Goal::at_least("hits", 3.0, "×", Spread::of([4.0])).noted("against whom");
+        assert_eq!(goal.row()[2], "4 (4–4); against whom");
     }
 }

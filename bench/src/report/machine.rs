@@ -15,8 +15,10 @@ pub(super) fn text(conditions: &[(Workload, About)]) -> String {
     };
     let mut text = String::from(
         "## How it was measured\n\n\
-         Everything runs on one machine, the load generator ([wrk](https://github.com/wg/wrk), a closed loop) \
-         included.\nAbsolute figures drift on shared machines. So there are short rounds, in each of which everybody \
+         Everything runs on one machine, those who make the load included: [wrk](https://github.com/wg/wrk) asks for one \
+         answer again and again,\npgbench writes, and the benchmarks' own clients follow the article's trace and time single \
+         misses, starts and changes.\nAll loads are closed loops: each client has one request at a time. (But for the relay's, \
+         which is a rate.)\nAbsolute figures drift on shared machines. So there are short rounds, in each of which everybody \
          has a turn, and\neach round begins with another one. Figures are medians of the rounds, ratios those of the \
          ratios within rounds;\nin parentheses are the quartiles. `make bench` does it again, `make bench-quick` in \
          under five minutes.\n\n",

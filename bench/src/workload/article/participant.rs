@@ -57,8 +57,13 @@ impl Cast {
                 ttl: Duration::from_secs(1),
                 ..nestjs::Setting::of(Mode::Interceptor)
             }),
-            // As tutorials teach it, and as well as it can be done by such means.
+            // As tutorials teach it; as well as it can be done by such means, which takes one process; and what becomes of
+            // that in two, each with a cache of its own.
             nestjs(Mode::ByHand),
+            Participant::NestJs(nestjs::Setting {
+                guard: true,
+                ..nestjs::Setting::of(Mode::ByHand)
+            }),
             Participant::NestJs(nestjs::Setting {
                 workers: 2,
                 guard: true,

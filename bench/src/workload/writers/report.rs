@@ -36,9 +36,8 @@ pub fn report(outcome: &Outcome, page: &mut Page) -> anyhow::Result<()> {
     ]);
     for relay in &outcome.relay {
         let name = match relay.pace {
-            Pace::Rest => "at rest",
-            Pace::Rows => "5 000 rows a second tried, one a transaction",
-            Pace::Tens => "5 000 rows a second tried, ten a transaction",
+            Pace::Rest => "at rest".to_owned(),
+            pace => format!("5 000 rows a second tried, {}", pace.rows()),
         };
         let figures = [
             relay.changes,
@@ -49,11 +48,7 @@ pub fn report(outcome: &Outcome, page: &mut Page) -> anyhow::Result<()> {
             relay.age.p99_ms,
             relay.age.max_ms,
         ];
-        table.row(
-            [name.to_owned()]
-                .into_iter()
-                .chain(figures.map(number::plain)),
-        );
+        table.row([name].into_iter().chain(figures.map(number::plain)));
     }
     page.table(&table);
     Ok(())
@@ -63,22 +58,23 @@ fn goals(outcome: &Outcome, page: &mut Page) {
     for (kind, what, limit) in [
         (
             "insert one order",
-            "writers: single-row inserts with capture",
+            "writers: single-row inserts a second with capture, orders",
             0.75,
         ),
         (
-            "insert 1 000 orders",
-            "writers: 1 000-row inserts with capture",
-            0.95,
+            "insert one order item",
+            "writers: single-row inserts a second with capture, order items",
+            0.75,
         ),
+        ("insert 1 000 orders", "… 1 000-row statements", 0.95),
         (
             "update an unused column",
-            "writers: updates of an unused column",
+            "… updates of unused columns, one row",
             0.95,
         ),
         (
             "update 1 000 unused",
-            "writers: 1 000-row updates of an unused column",
+            "… updates of unused columns, 1 000 rows",
             0.95,
         ),
     ] {
@@ -93,27 +89,38 @@ fn goals(outcome: &Outcome, page: &mut Page) {
     // The harder of the two ways to make 5 000 changes, if the machine can make as many that way.
     let reached = |pace| {
         let mut found = outcome.relay.iter().filter(move |it| it.pace == pace);
-        found.next().filter(|it| it.changes >= 4_500.0)
+        found.next().filter(|it| it.changes >= ENOUGH)
     };
     let busy = reached(Pace::Rows).or_else(|| reached(Pace::Tens));
-    let changes = busy.map_or("5 000".to_owned(), |it| number::plain(it.changes));
-    let cores = busy.map(|it| (format!("{} cores", number::plain(it.cores)), it.cores < 0.5));
-    page.goal(Goal::words(
-        &format!("relay at {changes} changes a second: CPU"),
-        "< 0.5 cores",
-        cores,
-    ));
-    let age = busy.map(|it| {
-        (
-            format!("{} ms at most", number::plain(it.age.max_ms)),
-            it.age.max_ms <= 250.0,
+    let pace = busy.map_or(String::new(), |it| {
+        format!(
+            "{} changes a second, {}",
+            number::plain(it.changes),
+            it.pace.rows()
         )
     });
-    page.goal(Goal::words(
-        &format!("relay at {changes} changes a second: tidemark's age"),
-        "never > 250 ms",
-        age,
-    ));
+    let cores = busy.map(|it| (format!("{} cores", number::plain(it.cores)), it.cores < 0.5));
+    let what = "relay at 5 000 changes a second: CPU";
+    page.goal(Goal::words(what, "under half a core", cores).noted(&pace));
+    let age = busy.map(|it| {
+        let oldest = format!("{} ms at most", number::plain(it.age.max_ms));
+        (oldest, it.age.max_ms <= 250.0)
+    });
+    let what = "… the tidemark's age";
+    page.goal(Goal::words(what, "never older than 250 ms", age).noted(&pace));
+}
+
+/// From how many changes a second 5 000 are taken to be reached: pgbench's own rate wavers.
+const ENOUGH: f64 = 4_500.0;
+
+impl Pace {
+    const fn rows(self) -> &'static str {
+        match self {
+            Self::Rest => "none",
+            Self::Rows => "one a transaction",
+            Self::Tens => "ten a transaction",
+        }
+    }
 }
 
 impl Kind {
