@@ -31,6 +31,9 @@ struct Arguments {
     /// Their name in Redis; a `*` in it stands for the last segment of the path that is asked for.
     #[arg(long)]
     name: String,
+    /// Their content coding, if they have one.
+    #[arg(long, default_value = "")]
+    coding: HeaderValue,
     /// The Redis.
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis: String,
@@ -53,13 +56,14 @@ async fn main() -> anyhow::Result<()> {
         From::Redis => Router::new().route("/{*path}", get(ask)).with_state(Asked {
             redis,
             name: arguments.name.into(),
+            coding: arguments.coding,
         }),
         From::Memory => {
             let body: Option<Bytes> = redis.get(&arguments.name).await?;
             let body = body.context("Redis has nothing under this name")?;
             Router::new()
                 .route("/{*path}", get(remember))
-                .with_state(body)
+                .with_state((body, arguments.coding))
         }
     };
     let mut terminate = signal(SignalKind::terminate())?;
@@ -78,9 +82,15 @@ async fn main() -> anyhow::Result<()> {
 struct Asked {
     redis: MultiplexedConnection,
     name: std::sync::Arc<str>,
+    coding: HeaderValue,
 }
 
-async fn ask(State(Asked { mut redis, name }): State<Asked>, uri: Uri) -> Response {
+async fn ask(State(asked): State<Asked>, uri: Uri) -> Response {
+    let Asked {
+        mut redis,
+        name,
+        coding,
+    } = asked;
     let body: RedisResult<Option<Bytes>> = match name.split_once('*') {
         None => redis.get(&*name).await,
         Some((before, after)) => {
@@ -89,18 +99,24 @@ async fn ask(State(Asked { mut redis, name }): State<Asked>, uri: Uri) -> Respon
         }
     };
     match body {
-        Ok(Some(body)) => answer(body),
+        Ok(Some(body)) => answer(body, coding),
         Ok(None) => StatusCode::NOT_FOUND.into_response(),
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
     }
 }
 
-async fn remember(State(body): State<Bytes>) -> Response {
-    answer(body)
+async fn remember(State((body, coding)): State<(Bytes, HeaderValue)>) -> Response {
+    answer(body, coding)
 }
 
 /// hyper adds the content-length of a body whose length is known.
-fn answer(body: Bytes) -> Response {
+fn answer(body: Bytes, coding: HeaderValue) -> Response {
     let json = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, json)], Body::from(body)).into_response()
+    let mut response = ([(header::CONTENT_TYPE, json)], Body::from(body)).into_response();
+    if !coding.is_empty() {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_ENCODING, coding);
+    }
+    response
 }

@@ -25,14 +25,18 @@ pub struct Requests {
     pub headers: Vec<(String, String)>,
 }
 
+/// What every client says, or nearly so.
+const TAKES_GZIP: (&str, &str) = ("Accept-Encoding", "gzip");
+
 impl Requests {
-    /// The same path again and again.
+    /// The same path again and again, by clients that take gzip.
     pub fn same(server: &str, path: &str) -> Self {
-        Self {
+        let plain = Self {
             server: server.to_owned(),
             path: path.to_owned(),
             ..Self::default()
-        }
+        };
+        plain.header(TAKES_GZIP.0, TAKES_GZIP.1)
     }
 
     /// Any of several paths: `count` numbers from `first` stand for the path's `%d`.
@@ -41,6 +45,13 @@ impl Requests {
             numbers: Some((first, count)),
             ..Self::same(server, path)
         }
+    }
+
+    /// By clients that do not take gzip.
+    #[must_use]
+    pub fn without_gzip(mut self) -> Self {
+        self.headers.retain(|(name, _)| name != TAKES_GZIP.0);
+        self
     }
 
     /// With a header field.

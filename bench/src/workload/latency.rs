@@ -8,6 +8,7 @@ mod report;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use http::Method;
 use serde::{Deserialize, Serialize};
 use tidemark_tests::http::Client;
 use tokio::time::sleep;
@@ -42,6 +43,8 @@ pub enum Case {
     Uncached,
     /// From a cache that all processes share.
     Shared,
+    /// The same, to clients that don't take it compressed as it is there.
+    Decoded,
     /// From the memory of the process, or the instance, that answers.
     Local,
     /// The client has it already, and is told so: 304.
@@ -66,6 +69,8 @@ pub struct Series {
 pub struct Latency {
     /// The length of the answer's body, in bytes.
     pub body_bytes: usize,
+    /// Its length as Tidemark sends it to clients that take gzip, in bytes.
+    pub sent_bytes: usize,
     /// All turns.
     pub series: Vec<Series>,
     /// What a miss costs beyond its SQL.
@@ -97,7 +102,16 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Latency> {
     let answer = client.get(&uncached.url(PATH)).await?;
     ensure!(answer.status.is_success(), "{answer:?}");
     let etag = answer.header("etag").to_owned();
-    let (by_get, from_memory) = contender::native::start(site, &answer.body).await?;
+    let sent = client
+        .send(
+            Method::GET,
+            &uncached.url(PATH),
+            &[("accept-encoding", "gzip")],
+            "",
+        )
+        .await?;
+    let (by_get, from_memory) =
+        contender::native::start(site, &sent.body, sent.header("content-encoding")).await?;
 
     let miss = miss::measure(bench, &database, &tidemark).await?;
     let mut roles = vec![
@@ -115,12 +129,16 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Latency> {
     let mut not_modified = Role::cached(&tidemark, Case::NotModified, PATH, Some("tidemark; hit"));
     not_modified.requests = not_modified.requests.header("If-None-Match", &etag);
     roles.push(not_modified);
+    let mut decoded = Role::cached(&tidemark, Case::Decoded, PATH, Some("tidemark; hit"));
+    decoded.requests = decoded.requests.without_gzip();
+    roles.push(decoded);
     let peers = Peers::start(bench, &database).await?;
     roles.extend(peers.roles(&client).await?);
 
     let series = measure(bench, &database, &client, &roles).await?;
     Ok(Latency {
         body_bytes: answer.body.len(),
+        sent_bytes: sent.body.len(),
         series,
         miss,
         peers: bench.peers,

@@ -62,7 +62,7 @@ async fn with(bench: &Bench, organizations: u32) -> anyhow::Result<Seen> {
     };
     let database = site.scaled_database("growth_organizations", scale).await?;
     let tidemark = contender::tidemark::start(site, &database).await?;
-    let (native, _memory) = contender::native::start(site, &[b'x'; 1024]).await?;
+    let (native, _memory) = contender::native::start(site, &[b'x'; 1024], "").await?;
     say("loading all dashboards");
     let warm = origin_config(site, &database, "warm");
     tools::output(&mut warm.command(&["warm", "--query", "dashboard"])?)?;

@@ -50,7 +50,9 @@ impl Peers {
             for case in *cases {
                 roles.push(match case {
                     Case::Uncached => Role::uncached(contender),
-                    Case::Shared | Case::Local => Role::cached(contender, *case, PATH, None),
+                    Case::Shared | Case::Decoded | Case::Local => {
+                        Role::cached(contender, *case, PATH, None)
+                    }
                     Case::NotModified => {
                         let answer = client.get(&contender.url(PATH)).await?;
                         let etag = answer.header("etag");

@@ -14,6 +14,7 @@ impl Case {
         match self {
             Self::Uncached => "its SQL",
             Self::Shared => "shared cache",
+            Self::Decoded => "shared cache, decoded",
             Self::Local => "own memory",
             Self::NotModified => "304",
         }
@@ -94,10 +95,11 @@ const NATIVE_MEMORY: (&str, Case) = ("Native, memory", Case::Local);
 pub fn report(latency: &Latency, page: &mut Page) -> anyhow::Result<()> {
     goals(latency, page);
     page.text(format!(
-        "The dashboard of one organization, a body of {}. *Its SQL*: each request is any of {} \
+        "The dashboard of one organization, a body of {}. Clients take gzip, as nearly all do: Tidemark sends them the {}          that it has stored, and the native limit sends the same bytes; NestJS does not compress. *Decoded*:          to clients that don't take it. *Its SQL*: each request is any of {} \
          questions, so that few are asked at the same time; the origin runs the SQL once for those that are. *Shared cache*: from Redis. *Own memory*: from the process, or Tidemark's instance, \
          that answers. CPU is that of the answering server alone (user and system), without Redis and PostgreSQL.",
         number::bytes(latency.body_bytes as f64),
+        number::bytes(latency.sent_bytes as f64),
         DAYS * DAYS
     ));
     if !latency.peers {
@@ -312,6 +314,7 @@ mod tests {
         all.extend(peers);
         let latency = Latency {
             body_bytes: 10_000,
+            sent_bytes: 10_000,
             series: all,
             miss: Miss {
                 pairs: 1,
