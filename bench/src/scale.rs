@@ -9,9 +9,9 @@ use tidemark_tests::erp::Size;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
-    /// Everything, for figures that count: about three quarters of an hour.
+    /// Everything, for figures that count: about an hour.
     Full,
-    /// The same in under five minutes: fewer and shorter rounds.
+    /// The same in under five minutes: fewer and shorter rounds, and without those that differ least from others.
     Quick,
     /// As little as shows that the harness works; its figures mean nothing.
     Trial,
@@ -29,7 +29,7 @@ impl Scale {
     /// How many rounds there are.
     pub const fn rounds(self) -> usize {
         match self {
-            Self::Full => 7,
+            Self::Full => 5,
             Self::Quick => 2,
             Self::Trial => 1,
         }
@@ -38,7 +38,7 @@ impl Scale {
     /// How long each turn in a round is.
     pub const fn turn(self) -> Duration {
         match self {
-            Self::Full => Duration::from_secs(3),
+            Self::Full => Duration::from_secs(2),
             Self::Quick => Duration::from_secs(1),
             Self::Trial => Duration::from_millis(300),
         }

@@ -20,9 +20,10 @@ use super::{
     turn::{Round, turn},
 };
 use crate::{
-    contender::{self, Contender},
+    contender::{self, Contender, Invalidation},
     load::Requests,
     say,
+    scale::Scale,
     site::Database,
     statistics::rotated,
 };
@@ -169,6 +170,13 @@ impl<'a> Role<'a> {
         }
     }
 
+    /// Whether it is measured at so many connections. At 16 a quick run only has time for what is compared there.
+    fn takes_part(&self, scale: Scale, connections: u32) -> bool {
+        let goals = [Invalidation::AnyChange, Invalidation::Never];
+        let compared = self.case == Case::Shared && goals.contains(&self.contender.invalidation);
+        scale != Scale::Quick || connections != 16 || compared
+    }
+
     /// Asks until the answer comes about as it should.
     async fn settle(&self, client: &Client) -> anyhow::Result<()> {
         let Requests { server, path, .. } = &self.requests;
@@ -209,7 +217,8 @@ async fn measure(
                 round + 1,
                 bench.scale.rounds()
             ));
-            for role in rotated(roles, round) {
+            let taking_part = |role: &&Role| role.takes_part(bench.scale, *connections);
+            for role in rotated(roles, round).filter(taking_part) {
                 role.settle(client).await?;
                 let measured = checked_turn(bench, database, client, role, *connections).await?;
                 let name = &role.contender.name;

@@ -35,7 +35,7 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         Duration::from_secs(1),
         Duration::ZERO,
     );
-    let rounds = scale.pick(15, 2, 1);
+    let rounds = scale.pick(11, 2, 1);
     Ok(Outcome {
         capture: capture::measure(&bench.site, rounds, time, 4).await?,
         relay: relay::measure(bench).await?,

@@ -79,17 +79,17 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Article> {
     let times = bench.scale.pick(
         Times {
             turn: Duration::from_secs(60),
-            warm_up: Duration::from_secs(90),
+            warm_up: Duration::from_secs(60),
             rounds: 2,
         },
         Times {
-            turn: Duration::from_secs(8),
-            warm_up: Duration::from_secs(8),
+            turn: Duration::from_secs(5),
+            warm_up: Duration::from_secs(5),
             rounds: 1,
         },
         Times {
             turn: Duration::from_secs(1),
-            warm_up: Duration::from_secs(2),
+            warm_up: Duration::from_secs(1),
             rounds: 1,
         },
     );

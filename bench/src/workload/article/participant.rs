@@ -57,23 +57,22 @@ impl Cast {
                 ttl: Duration::from_secs(1),
                 ..nestjs::Setting::of(Mode::Interceptor)
             }),
-            // As tutorials teach it; as well as it can be done by such means, which takes one process; and what becomes of
-            // that in two, each with a cache of its own.
+            // As tutorials teach it, and as well as it can be done by such means, which takes one process.
             nestjs(Mode::ByHand),
             Participant::NestJs(nestjs::Setting {
                 guard: true,
                 ..nestjs::Setting::of(Mode::ByHand)
-            }),
-            Participant::NestJs(nestjs::Setting {
-                workers: 2,
-                guard: true,
-                ..nestjs::Setting::of(Mode::ByHandLocal)
             }),
             Participant::Nginx(Valid::OneSecond),
         ]);
         // A quick run has no time for those that differ least from others.
         if bench.scale != Scale::Quick {
             participants.extend([
+                Participant::NestJs(nestjs::Setting {
+                    workers: 2,
+                    guard: true,
+                    ..nestjs::Setting::of(Mode::ByHandLocal)
+                }),
                 Participant::Refresh,
                 nestjs(Mode::Uncached),
                 nestjs(Mode::Interceptor),

@@ -71,7 +71,7 @@ async fn with(bench: &Bench, organizations: u32) -> anyhow::Result<Seen> {
     let any = Requests::any_of(&tidemark.reads, &path, 1, u64::from(organizations));
     let same = Requests::same(&native.reads, "/x");
     let (mut ours, mut natives) = (Vec::new(), Vec::new());
-    let rounds = bench.scale.pick(5, 2, 1);
+    let rounds = bench.scale.rounds();
     for round in 0..rounds {
         for tidemarks in rotated(&[true, false], round) {
             match tidemarks {
@@ -98,7 +98,7 @@ async fn seen(
     let client = Client::default();
     let mut connection = database.connect().await?;
     let mut times = Vec::new();
-    for number in 0..bench.scale.pick(60, 25, 5) {
+    for number in 0..bench.scale.pick(60, 15, 5) {
         let organization = 1 + i64::from(number * 7919 % organizations);
         let url = tidemark.url(&format!("/org/{organization}/dashboard?{QUARTER}"));
         settle(&client, &url, &[], 200, Some("tidemark; hit")).await?;

@@ -41,9 +41,9 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Crowd>> {
     })?;
     relay_leads(site).await?;
     let writes = Writes::of(include_str!("../../../writes/insert_order.sql"))?;
-    let crowds: &[u32] = bench.scale.pick(&[1, 4, 16, 64], &[1, 16, 64], &[1, 4]);
+    let crowds: &[u32] = bench.scale.pick(&[1, 4, 16, 64], &[1, 64], &[1, 4]);
     let mut measured: Vec<_> = crowds.iter().map(|writers| Crowd::of(*writers)).collect();
-    let rounds = bench.scale.pick(7, 2, 1);
+    let rounds = bench.scale.rounds();
     for round in 0..rounds {
         say(format_args!(
             "growth: writers, round {} of {rounds}",

@@ -82,7 +82,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Relay>> {
 }
 
 async fn at(bench: &Bench, database: &Database, relay: u32, pace: Pace) -> anyhow::Result<Relay> {
-    let time = Duration::from_secs(bench.scale.pick(15, 3, 1));
+    let time = Duration::from_secs(bench.scale.pick(15, 2, 1));
     let watch = AgeWatch::start(&bench.site).await?;
     let recorded_before = recorded(database).await?;
     let session = session(database).await?;
