@@ -2,7 +2,10 @@
 
 use super::{Case, DAYS, Latency, Series};
 use crate::{
-    contender::nestjs::{Mode, Setting},
+    contender::{
+        legend,
+        nestjs::{Mode, Setting},
+    },
     report::{Chart, Goal, Line, Page, Scale, Table, number},
     statistics::Spread,
     workload::turn::{Round, figures, spread},
@@ -77,6 +80,15 @@ impl Latency {
             if !roles.contains(&role) {
                 roles.push(role);
             }
+        }
+        roles
+    }
+
+    /// Those of them that are drawn: of NestJS in one process and in several only the latter.
+    fn drawn(&self) -> Vec<(&str, Case)> {
+        let mut roles = self.roles();
+        if roles.iter().any(|(name, _)| name.ends_with(" processes")) {
+            roles.retain(|(name, _)| !name.ends_with(" 1 process"));
         }
         roles
     }
@@ -257,7 +269,7 @@ fn plots(latency: &Latency, page: &mut Page) -> anyhow::Result<()> {
             .x("connections", Scale::Log)
             .y(axis, Scale::Log)
             .marked_at_points(number::plain);
-        for (contender, case) in latency.roles() {
+        for (contender, case) in latency.drawn() {
             let points = latency.connections().into_iter().map(|connections| {
                 let series = latency.find(contender, case, connections);
                 (
@@ -266,7 +278,7 @@ fn plots(latency: &Latency, page: &mut Page) -> anyhow::Result<()> {
                 )
             });
             chart.line(Line::through(
-                format!("{contender}: {}", case.name()),
+                format!("{}: {}", legend(contender), case.name()),
                 points,
             ));
         }
