@@ -120,12 +120,13 @@ impl Drop for Contender {
 
 /// A contender's name, short enough for a legend.
 pub fn legend(contender: &str) -> String {
+    let contender = contender.replace("CacheInterceptor", "interceptor");
     let counted = contender
         .strip_suffix(" processes")
         .or_else(|| contender.strip_suffix(" process"));
     match counted.and_then(|name| name.rsplit_once(", ")) {
         Some((name, processes)) => format!("{name}, × {processes}"),
-        None => contender.to_owned(),
+        None => contender,
     }
 }
 
@@ -140,6 +141,10 @@ mod tests {
             "NestJS by hand, local, × 2"
         );
         assert_eq!(legend("NestJS by hand, 1 process"), "NestJS by hand, × 1");
+        assert_eq!(
+            legend("NestJS CacheInterceptor, objects, 5 min, 2 processes"),
+            "NestJS interceptor, objects, 5 min, × 2"
+        );
         assert_eq!(legend("nginx, 1 s"), "nginx, 1 s");
     }
 }

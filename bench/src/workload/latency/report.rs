@@ -107,8 +107,10 @@ pub fn report(latency: &Latency, page: &mut Page) -> anyhow::Result<()> {
     goals(latency, page);
     page.text(format!(
         "The dashboard of one organization, a body of {}. *Its SQL*: each request is any of {} \
-         questions, so that few are asked at the same time; the origin runs the SQL once for those that are. *Shared cache*: from Redis. *Own memory*: from the process, or Tidemark's instance, \
-         that answers. CPU is that of the answering server alone (user and system), without Redis and PostgreSQL.",
+         questions, so that few are asked at the same time; the origin may run the SQL once for \
+         those that are. *Shared cache*: from Redis, nginx' from its files. *Own memory*: from the process, or Tidemark's \
+         instance, that answers. A turn from a cache is repeated if the SQL ran for more than 1 % of it. CPU is that of the \
+         answering server alone (user and system), without Redis and PostgreSQL.",
         number::bytes(latency.body_bytes as f64),
         DAYS * DAYS
     ));
@@ -278,7 +280,11 @@ fn plots(latency: &Latency, page: &mut Page) -> anyhow::Result<()> {
                 )
             });
             chart.line(Line::through(
-                format!("{}: {}", legend(contender), case.name()),
+                format!(
+                    "{}: {}",
+                    legend(contender),
+                    case.name().trim_end_matches(" cache")
+                ),
                 points,
             ));
         }
