@@ -32,6 +32,15 @@ pub enum Invalidation {
     Never,
 }
 
+/// How the server that answers reads is ended. The others are asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It is asked to, for others depend on it.
+    InOrder,
+    /// It is killed: it has nothing to end, and would only wait.
+    AtOnce,
+}
+
 /// A running contender. Dropping it ends its servers, the first one first.
 #[derive(Debug)]
 pub struct Contender {
@@ -50,6 +59,8 @@ pub struct Contender {
     pub metrics: Option<String>,
     /// All its servers: those that depend on others first.
     pub servers: Vec<Server>,
+    /// How the first of them is ended.
+    pub ending: Ending,
     /// Where they keep what need not outlive them.
     pub folder: Option<TempDir>,
 }
@@ -65,6 +76,7 @@ impl Contender {
             answering: vec![server.process().id()],
             metrics: None,
             servers: vec![server],
+            ending: Ending::InOrder,
             folder: None,
         }
     }
@@ -93,5 +105,46 @@ impl Contender {
     /// Where it answers this path.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.reads)
+    }
+}
+
+impl Drop for Contender {
+    fn drop(&mut self) {
+        if self.ending == Ending::AtOnce
+            && let Some(server) = self.servers.first_mut()
+        {
+            server.process().kill();
+        }
+    }
+}
+
+/// A contender's name, short enough for a legend.
+pub fn legend(contender: &str) -> String {
+    let contender = contender.replace("CacheInterceptor", "interceptor");
+    let counted = contender
+        .strip_suffix(" processes")
+        .or_else(|| contender.strip_suffix(" process"));
+    match counted.and_then(|name| name.rsplit_once(", ")) {
+        Some((name, processes)) => format!("{name}, × {processes}"),
+        None => contender,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_legend_is_short() {
+        assert_eq!(
+            legend("NestJS by hand, local, 2 processes"),
+            "NestJS by hand, local, × 2"
+        );
+        assert_eq!(legend("NestJS by hand, 1 process"), "NestJS by hand, × 1");
+        assert_eq!(
+            legend("NestJS CacheInterceptor, objects, 5 min, 2 processes"),
+            "NestJS interceptor, objects, 5 min, × 2"
+        );
+        assert_eq!(legend("nginx, 1 s"), "nginx, 1 s");
     }
 }

@@ -60,7 +60,7 @@ impl Valid {
 /// # Errors
 /// It is not installed, or it or the origin does not start.
 pub async fn start(site: &Site, database: &Database, valid: Valid) -> anyhow::Result<Contender> {
-    let origin = tidemark::uncached(site, database).await?;
+    let mut origin = tidemark::uncached(site, database).await?;
     let folder = folder()?;
     let listen = local(port::free()).to_string();
     let config = folder.path().join("nginx.conf");
@@ -87,7 +87,7 @@ pub async fn start(site: &Site, database: &Database, valid: Valid) -> anyhow::Re
     let server = Server::of(process, format!("http://{listen}"));
     let mut contender = Contender::of(valid.contender(), Invalidation::Time, server);
     contender.writes = Some(contender.reads.clone());
-    contender.servers.extend(origin.servers);
+    contender.servers.append(&mut origin.servers);
     contender.folder = Some(folder);
     Ok(contender)
 }

@@ -12,7 +12,7 @@ use tidemark_tests::{
     stack,
 };
 
-use super::{Contender, Invalidation};
+use super::{Contender, Ending, Invalidation};
 use crate::site::{Database, Site};
 
 /// How long the relay may take to become the leader and write the first tidemark.
@@ -66,6 +66,8 @@ fn with(edge: Server, origin: Server) -> Contender {
     let mut contender = Contender::of("Tidemark", Invalidation::AnyChange, edge);
     contender.writes = Some(writes);
     contender.servers.push(origin);
+    // Otherwise it waits until its instances have been idle for a second.
+    contender.ending = Ending::AtOnce;
     contender
 }
 

@@ -11,6 +11,9 @@ use super::{Load, parse};
 
 const SCRIPT: &str = include_str!("wrk.lua");
 
+/// Who has answered nothing in this time won't.
+const LONGEST: Duration = Duration::from_secs(15);
+
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
@@ -82,11 +85,27 @@ impl Wrk {
         Ok(Self { program, script })
     }
 
-    /// Asks for so long on so many connections.
+    /// Asks for so long on so many connections; for longer, if nothing is answered in that time.
     ///
     /// # Errors
-    /// Any request fails.
+    /// Any request fails, or nothing is answered at all.
     pub async fn run(
+        &self,
+        requests: &Requests,
+        connections: u32,
+        mut time: Duration,
+    ) -> anyhow::Result<Load> {
+        loop {
+            let load = self.load(requests, connections, time).await?;
+            if load.requests > 0 {
+                return Ok(load);
+            }
+            ensure!(time < LONGEST, "{} answers nothing", requests.server);
+            time *= 4;
+        }
+    }
+
+    async fn load(
         &self,
         requests: &Requests,
         connections: u32,

@@ -16,7 +16,7 @@ use crate::statistics::Spread;
 pub const WIDTH: u32 = 880;
 const HEIGHT: u32 = 420;
 /// The part of the width that is the legend's.
-const LEGEND: u32 = 280;
+const LEGEND: u32 = 310;
 
 /// Colours that people with any kind of colour vision tell apart (Okabe and Ito).
 const COLOURS: [RGBColor; 8] = [

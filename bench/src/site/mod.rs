@@ -58,8 +58,12 @@ impl Site {
         say("starting PostgreSQL and Redis");
         let home = kept::postgres_folder(&folder, "tidemark-bench-", |line| say(line))?;
         let lease_of = |name: &str| folder.join(format!("{name}.pid"));
-        let postgres =
-            Postgres::start(&home, Durability::Measured, Some(lease_of("postgres"))).await?;
+        // On the least data nothing is measured, and its copies need not wait for the disk.
+        let durability = match size {
+            Size::Tests => Durability::Throwaway,
+            Size::Demo | Size::Full => Durability::Measured,
+        };
+        let postgres = Postgres::start(&home, durability, Some(lease_of("postgres"))).await?;
         let mut redis = RedisConfig::new(&folder.join("redis"));
         redis.lease = Some(lease_of("redis"));
         redis.settings.push(("maxmemory", REDIS_MEMORY.to_owned()));

@@ -5,7 +5,7 @@ use super::{
     possible::Efficiency,
 };
 use crate::{
-    contender::Invalidation,
+    contender::{Invalidation, legend},
     report::{Chart, Goal, Line, Page, Scale, Table, number},
     statistics::Spread,
 };
@@ -253,17 +253,6 @@ fn rising(points: &[(f64, Option<Spread>)]) -> Vec<(f64, Option<Spread>)> {
     points.copied().collect()
 }
 
-/// A contender's name, short enough for a legend.
-fn legend(contender: &str) -> String {
-    let counted = contender
-        .strip_suffix(" processes")
-        .or_else(|| contender.strip_suffix(" process"));
-    match counted.and_then(|name| name.rsplit_once(", ")) {
-        Some((name, processes)) => format!("{name}, × {processes}"),
-        None => contender.to_owned(),
-    }
-}
-
 fn stale(article: &Article) -> Table {
     let mut table = Table::new([
         "",
@@ -484,16 +473,6 @@ mod tests {
         let points: Vec<_> = [1.0, 2.0, 3.0, 4.0, 5.0].into_iter().zip(points).collect();
         assert_eq!(rising(&points), points[1..4]);
         assert_eq!(rising(&points[2..]), points[2..4]);
-    }
-
-    #[test]
-    fn a_legend_is_short() {
-        assert_eq!(
-            legend("NestJS by hand, local, 2 processes"),
-            "NestJS by hand, local, × 2"
-        );
-        assert_eq!(legend("NestJS by hand, 1 process"), "NestJS by hand, × 1");
-        assert_eq!(legend("nginx, 1 s"), "nginx, 1 s");
     }
 
     #[test]

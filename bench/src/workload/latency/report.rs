@@ -2,7 +2,10 @@
 
 use super::{Case, DAYS, Latency, Series};
 use crate::{
-    contender::nestjs::{Mode, Setting},
+    contender::{
+        legend,
+        nestjs::{Mode, Setting},
+    },
     report::{Chart, Goal, Line, Page, Scale, Table, number},
     statistics::Spread,
     workload::turn::{Round, figures, spread},
@@ -81,6 +84,15 @@ impl Latency {
         }
         roles
     }
+
+    /// Those of them that are drawn: of NestJS in one process and in several only the latter.
+    fn drawn(&self) -> Vec<(&str, Case)> {
+        let mut roles = self.roles();
+        if roles.iter().any(|(name, _)| name.ends_with(" processes")) {
+            roles.retain(|(name, _)| !name.ends_with(" 1 process"));
+        }
+        roles
+    }
 }
 
 const RATE: fn(&Round) -> f64 = |round| round.load.rate();
@@ -95,9 +107,13 @@ const NATIVE_MEMORY: (&str, Case) = ("Native, memory", Case::Local);
 pub fn report(latency: &Latency, page: &mut Page) -> anyhow::Result<()> {
     goals(latency, page);
     page.text(format!(
-        "The dashboard of one organization, a body of {}. Clients take gzip, as nearly all do: Tidemark sends them the {}          that it has stored, and the native limit sends the same bytes; NestJS does not compress. *Decoded*:          to clients that don't take it. *Its SQL*: each request is any of {} \
-         questions, so that few are asked at the same time; the origin runs the SQL once for those that are. *Shared cache*: from Redis. *Own memory*: from the process, or Tidemark's instance, \
-         that answers. CPU is that of the answering server alone (user and system), without Redis and PostgreSQL.",
+        "The dashboard of one organization, a body of {}. Clients take gzip, as nearly all do: Tidemark \
+         sends them the {} that it has stored, and the native limit sends the same bytes; NestJS does not compress. \
+         *Decoded*: to clients that don't take gzip. *Its SQL*: each request is any of {} questions, so that few are \
+         asked at the same time; the origin may run the SQL once for those that are. *Shared cache*: from Redis, nginx' \
+         from its files. *Own memory*: from the process, or Tidemark's instance, that answers. A turn from a cache is \
+         repeated if the SQL ran for more than 1 % of it. CPU is that of the answering server alone (user and system), \
+         without Redis and PostgreSQL.",
         number::bytes(latency.body_bytes as f64),
         number::bytes(latency.sent_bytes as f64),
         DAYS * DAYS
@@ -259,7 +275,7 @@ fn plots(latency: &Latency, page: &mut Page) -> anyhow::Result<()> {
             .x("connections", Scale::Log)
             .y(axis, Scale::Log)
             .marked_at_points(number::plain);
-        for (contender, case) in latency.roles() {
+        for (contender, case) in latency.drawn() {
             let points = latency.connections().into_iter().map(|connections| {
                 let series = latency.find(contender, case, connections);
                 (
@@ -268,7 +284,11 @@ fn plots(latency: &Latency, page: &mut Page) -> anyhow::Result<()> {
                 )
             });
             chart.line(Line::through(
-                format!("{contender}: {}", case.name()),
+                format!(
+                    "{}: {}",
+                    legend(contender),
+                    case.name().trim_end_matches(" cache")
+                ),
                 points,
             ));
         }
