@@ -123,11 +123,12 @@ fn found(
     demand: &Demand<'_>,
     request: &HeaderMap,
 ) -> Result<Response, Failure> {
-    let encoding = content.encoding_for(request);
-    let mut response = if etag.is_known_to(request) {
-        StatusCode::NOT_MODIFIED.into_response()
+    let (encoding, mut response) = if etag.is_known_to(request) {
+        let encoding = content.encoding_for(request);
+        (encoding, StatusCode::NOT_MODIFIED.into_response())
     } else {
-        coded(content.negotiated(request)?)
+        let content = content.negotiated(request)?;
+        (content.encoding, coded(content))
     };
     let cache_control = if demand.policy.is_cacheable() {
         tidemark_header::CACHE_CONTROL_REVALIDATE
