@@ -1,7 +1,7 @@
 //! What `bench/freshness` and `bench/precision` measure: the demo that is running, or one of their own on fresh
 //! data.
 
-use std::{env, fs, os::unix::fs::PermissionsExt as _};
+use std::{env, path::Path};
 
 use anyhow::Context as _;
 use sqlx::{Connection as _, PgConnection};
@@ -11,6 +11,7 @@ use tidemark_tests::{
     edge::Runner,
     erp::Size,
     http::Client,
+    postgres,
 };
 
 /// Addresses of everything that answers.
@@ -44,11 +45,7 @@ impl Running {
                 own: None,
             });
         }
-        // Where the account that runs PostgreSQL gets in as well.
-        let folder = tempfile::Builder::new()
-            .prefix("tidemark-bench-")
-            .permissions(fs::Permissions::from_mode(0o755))
-            .tempdir_in("/var/tmp")?;
+        let folder = postgres::new_folder(Path::new("/var/tmp"), "tidemark-bench-")?;
         let demo = Demo::start(&DemoConfig {
             folder: folder.path().to_owned(),
             size: Size::Demo,

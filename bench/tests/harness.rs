@@ -6,9 +6,9 @@
     reason = "a test that can't go on ends by panicking"
 )]
 
-use std::{fs, process::Command};
+use std::{env, fs, process::Command};
 
-use tidemark_tests::tools;
+use tidemark_tests::{postgres, tools};
 
 /// What Tidemark is measured by, as it was set before anything was measured.
 const GOALS: [(&str, &str); 22] = [
@@ -70,12 +70,7 @@ const LOCAL_HIT: &str = "hit in the instance cache, 32 connections, requests a s
 
 #[test]
 fn a_trial_measures_everything_and_reports_it() {
-    // Where the account that runs PostgreSQL gets in as well, and its data is gone with the test.
-    let folder = tempfile::Builder::new()
-        .prefix("tidemark-bench-test-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .tempdir()
-        .unwrap();
+    let folder = postgres::new_folder(&env::temp_dir(), "tidemark-bench-test-").unwrap();
     let (dir, docs) = (folder.path().join("bench"), folder.path().join("docs"));
     let mut command = Command::new(tools::own_binary("tidemark-bench").unwrap());
     command

@@ -1,14 +1,14 @@
 //! The picture in `docs/`, made of the demo under some traffic:
 //! `cargo test --test browser -- --ignored picture`.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+use std::{env, fs, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tidemark_tests::{
     demo::{Demo, DemoConfig},
     edge::Runner,
     erp::Size,
-    tools,
+    postgres, tools,
     traffic::Traffic,
 };
 use tokio::time;
@@ -40,12 +40,7 @@ const OTHERS: [&str; 4] = [
 #[ignore = "takes five minutes and writes docs/console.png"]
 async fn picture() {
     let _turn = turn().await;
-    let folder = tempfile::Builder::new()
-        .prefix("tidemark-demo-")
-        // PostgreSQL's account has to get in.
-        .permissions(fs::Permissions::from_mode(0o755))
-        .tempdir()
-        .unwrap();
+    let folder = postgres::new_folder(&env::temp_dir(), "tidemark-demo-").unwrap();
     let demo = Demo::start(&DemoConfig {
         folder: folder.path().to_owned(),
         size: Size::Demo,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tempfile::TempDir;
 use tidemark_tests::{
     http::Client,
+    postgres,
     process::{Launch, Process},
     tools, wait,
 };
@@ -23,11 +24,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 /// A folder for a demo, into which PostgreSQL's account gets.
 fn folder() -> TempDir {
-    tempfile::Builder::new()
-        .prefix("tidemark-demo-")
-        .permissions(fs::Permissions::from_mode(0o755))
-        .tempdir()
-        .unwrap()
+    postgres::new_folder(&env::temp_dir(), "tidemark-demo-").unwrap()
 }
 
 fn command(folder: &Path, more: &[&str]) -> Command {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::{
     erp::{self, Size},
-    postgres::{Postgres, can_live_in},
+    postgres::{self, Postgres, can_live_in},
 };
 
 /// `postgres` in a folder. Where we are root and the account that runs PostgreSQL does not get in there
@@ -35,11 +35,7 @@ pub fn postgres_folder(
     }
     // A link whose target somebody has removed.
     let _ = fs::remove_file(&place);
-    let elsewhere = tempfile::Builder::new()
-        .prefix(prefix)
-        .permissions(fs::Permissions::from_mode(0o755))
-        .tempdir_in("/var/tmp")?
-        .keep();
+    let elsewhere = postgres::new_folder(Path::new("/var/tmp"), prefix)?.keep();
     symlink(&elsewhere, &place)?;
     say(format_args!(
         "PostgreSQL does not run as root, and its account can't enter {}: its data is in {}",

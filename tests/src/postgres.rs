@@ -1,7 +1,7 @@
 //! A private PostgreSQL: found, initialised, started on a free port, stopped.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -287,6 +287,17 @@ impl Postgres {
 /// There is no such account.
 pub fn can_live_in(folder: &Path) -> anyhow::Result<bool> {
     Home::of(folder)?.is_reachable()
+}
+
+/// A new folder for PostgreSQL's data, within another one: the account that runs it gets in.
+///
+/// # Errors
+/// No folder can be made there.
+pub fn new_folder(within: &Path, prefix: &str) -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(prefix)
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir_in(within)
 }
 
 /// One of the newest PostgreSQL's own programs, such as `pgbench`.

@@ -5,7 +5,6 @@
 
 use std::{
     env, fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -30,7 +29,7 @@ use crate::{
     nutcracker::Nutcracker,
     origin::OriginConfig,
     port::{self, local},
-    postgres::{Durability, Postgres},
+    postgres::{self, Durability, Postgres},
     redis::{Redis, RedisConfig},
     server::Server,
     tools, wait,
@@ -772,11 +771,7 @@ impl Shared {
     }
 
     async fn start() -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("tidemark-tests-")
-            // The account that runs PostgreSQL has to get in.
-            .permissions(fs::Permissions::from_mode(0o755))
-            .tempdir()?;
+        let folder = postgres::new_folder(&env::temp_dir(), "tidemark-tests-")?;
         let postgres = Postgres::start(folder.path(), Durability::Throwaway, None).await?;
         postgres.create_database(ERP, None).await?;
         let mut connection = postgres.connect(ERP).await?;

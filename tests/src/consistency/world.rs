@@ -7,7 +7,7 @@
 //! [`TcpRelay`] on every path, so that the network can fail as well. (Both origins reach Redis by the
 //! same path: they are to know it as one region, whoever leads.)
 
-use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{env, net::SocketAddr, path::Path};
 
 use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
@@ -18,7 +18,7 @@ use crate::{
     manager::ManagerConfig,
     origin::OriginConfig,
     port::{self, local},
-    postgres::{Durability, Postgres},
+    postgres::{self, Durability, Postgres},
     process::Process,
     redis::{Redis, RedisConfig},
     server::Server,
@@ -113,11 +113,7 @@ impl World {
     /// # Errors
     /// Something does not start.
     pub async fn start(wiring: Wiring) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("tidemark-consistency-")
-            // The account that runs PostgreSQL has to get in.
-            .permissions(std::fs::Permissions::from_mode(0o755))
-            .tempdir()?;
+        let folder = postgres::new_folder(&env::temp_dir(), "tidemark-consistency-")?;
         let path = folder.path();
         let durability = Durability::SurvivesCrash;
         let postgres = Postgres::start(&path.join("postgres"), durability, None).await?;
