@@ -1,5 +1,7 @@
 //! Tables in Markdown.
 
+use crate::statistics::Spread;
+
 /// A table. All columns but the first are figures, and stand to the right.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -29,6 +31,12 @@ impl Table {
         let mut cells: Vec<String> = cells.into_iter().map(Into::into).collect();
         cells.resize(self.head.len(), String::new());
         self.rows.push(cells);
+    }
+
+    /// Adds a row of a median and the quartiles around it.
+    pub fn spread(&mut self, name: &str, spread: &Spread, text: fn(f64) -> String) {
+        let quartiles = format!("{}–{}", text(spread.low), text(spread.high));
+        self.row([name.to_owned(), text(spread.median), quartiles]);
     }
 
     /// The table in Markdown.

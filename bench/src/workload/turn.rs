@@ -41,11 +41,20 @@ pub async fn turn(
 }
 
 /// A figure of some turns, turn by turn.
-pub fn figures(rounds: &[Round], figure: impl Fn(&Round) -> f64) -> Vec<f64> {
+fn figures(rounds: &[Round], figure: impl Fn(&Round) -> f64) -> Vec<f64> {
     rounds.iter().map(figure).collect()
 }
 
-/// The same, as its middle and spread.
+/// The same divided by that of others, turn by turn.
+pub fn ratio(
+    ours: &[Round],
+    theirs: &[Round],
+    figure: impl Fn(&Round) -> f64 + Copy,
+) -> Option<Spread> {
+    Spread::of_ratios(&figures(ours, figure), &figures(theirs, figure))
+}
+
+/// A figure of some turns, as its middle and spread.
 pub fn spread(rounds: &[Round], figure: impl Fn(&Round) -> f64) -> Option<Spread> {
     Spread::of(rounds.iter().map(figure))
 }

@@ -273,7 +273,7 @@ impl Lacking {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use tidemark_tests::consistency::random::Chance;
 
     use super::*;
@@ -292,7 +292,11 @@ mod tests {
         units: 5_000,
     };
 
-    fn commit(way: Way, begun: Moment, acknowledged: Moment) -> Commit {
+    pub(in crate::workload::article) fn commit(
+        way: Way,
+        begun: Moment,
+        acknowledged: Moment,
+    ) -> Commit {
         Commit {
             order: Order {
                 org: 1,

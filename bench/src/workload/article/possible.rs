@@ -274,8 +274,9 @@ impl Misses {
 mod tests {
     use super::*;
     use crate::workload::article::{
+        judge,
         log::Commit,
-        setting::{Day, Order, Period, Region, Totals, Variant, Way},
+        setting::{Period, Region, Totals, Variant, Way},
     };
 
     /// Each read takes this long.
@@ -303,18 +304,7 @@ mod tests {
 
     /// An order from the north.
     fn commit(begun: Moment, acknowledged: Moment) -> Commit {
-        Commit {
-            order: Order {
-                org: 1,
-                customer: 1,
-                region: Region::North,
-                day: Day { month: 12, day: 1 },
-                product: 1,
-                way: Way::Application,
-            },
-            begun,
-            acknowledged: Some(acknowledged),
-        }
+        judge::tests::commit(Way::Application, begun, acknowledged)
     }
 
     fn efficiency(reads: Vec<Read>, commits: Vec<Commit>, measured_from: Moment) -> Efficiency {

@@ -4,7 +4,7 @@ use super::{CONNECTIONS, Crowd, Growth, Step};
 use crate::{
     report::{Chart, Goal, Line, Page, Scale, Table, number},
     statistics::Spread,
-    workload::turn::{Round, figures, spread},
+    workload::turn::{Round, ratio, spread},
 };
 
 type Figure = fn(&Round) -> f64;
@@ -58,16 +58,14 @@ fn keys(growth: &Growth, page: &mut Page) -> anyhow::Result<()> {
         .x("keys in Redis", Scale::Log)
         .y("requests a second, ÷ native's", Scale::Linear)
         .marked_at_points(number::plain);
-    let ratio = |step: &super::Keys| {
-        Spread::of_ratios(&figures(&step.tidemark, RATE), &figures(&step.native, RATE))
-    };
+    let beside_native = |step: &super::Keys| ratio(&step.tidemark, &step.native, RATE);
     for step in &growth.keys {
         table.row([
             number::plain(step.keys as f64),
             cell(spread(&step.tidemark, RATE)),
             cell(spread(&step.tidemark, P50)),
             cell(spread(&step.tidemark, CPU)),
-            cell(ratio(step)),
+            cell(beside_native(step)),
             number::bytes(step.bytes_each),
         ]);
     }
@@ -77,12 +75,12 @@ fn keys(growth: &Growth, page: &mut Page) -> anyhow::Result<()> {
         growth
             .keys
             .iter()
-            .map(|step| (step.keys as f64, ratio(step))),
+            .map(|step| (step.keys as f64, beside_native(step))),
     ));
     page.plot("growth-keys", &chart)?;
     let ends = growth.keys.first().zip(growth.keys.last());
     let slower = ends.and_then(|(first, last)| {
-        let (few, many) = (ratio(first)?.median, ratio(last)?.median);
+        let (few, many) = (beside_native(first)?.median, beside_native(last)?.median);
         let text = format!(
             "{} × with {} keys as with {}",
             number::plain(many / few),
@@ -158,7 +156,7 @@ fn organizations(growth: &Growth, page: &mut Page) -> anyhow::Result<()> {
         .y("ms; µs", Scale::Log)
         .marked_at_points(number::plain);
     for step in &growth.organizations {
-        let ratio = Spread::of_ratios(&figures(&step.tidemark, RATE), &figures(&step.native, RATE));
+        let ratio = ratio(&step.tidemark, &step.native, RATE);
         table.row([
             number::plain(step.organizations as f64),
             cell(spread(&step.tidemark, RATE)),

@@ -8,7 +8,7 @@ use crate::{
     },
     report::{Chart, Goal, Line, Page, Scale, Table, number},
     statistics::Spread,
-    workload::turn::{Round, figures, spread},
+    workload::turn::{self, Round, spread},
 };
 
 impl Case {
@@ -47,11 +47,7 @@ impl Latency {
     ) -> Option<Spread> {
         let ours = self.find("Tidemark", ours, connections)?;
         let theirs = self.find(peer.0, peer.1, connections)?;
-        let (ours, theirs) = (
-            figures(&ours.rounds, figure),
-            figures(&theirs.rounds, figure),
-        );
-        Spread::of_ratios(&ours, &theirs)
+        turn::ratio(&ours.rounds, &theirs.rounds, figure)
     }
 
     /// Of those NestJS applications that cache in this way, in one process and in several, the one that answers
@@ -143,12 +139,7 @@ pub fn report(latency: &Latency, page: &mut Page) -> anyhow::Result<()> {
         ("the SQL alone", &miss.sql_ms),
         ("beyond the SQL, pair by pair", &miss.beyond_ms),
     ] {
-        let quartiles = format!(
-            "{}–{}",
-            number::plain(spread.low),
-            number::plain(spread.high)
-        );
-        table.row([name.to_owned(), number::plain(spread.median), quartiles]);
+        table.spread(name, spread, number::plain);
     }
     page.table(&table);
     Ok(())

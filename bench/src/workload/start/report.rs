@@ -1,10 +1,7 @@
 //! The workload's part of the report.
 
 use super::Start;
-use crate::{
-    report::{Goal, Page, Table, number},
-    statistics::Spread,
-};
+use crate::report::{Goal, Page, Table, number};
 
 /// Adds goals and tables.
 ///
@@ -43,7 +40,7 @@ pub fn report(start: &Start, page: &mut Page) -> anyhow::Result<()> {
         ),
         ("next answers of that instance, ms", &start.instance_next_ms),
     ] {
-        row(&mut table, name, spread, number::plain);
+        table.spread(name, spread, number::plain);
     }
     page.table(&table);
 
@@ -78,13 +75,8 @@ pub fn report(start: &Start, page: &mut Page) -> anyhow::Result<()> {
         ("the entry in Redis", &stored.usage),
         ("… beyond the compressed body", &stored.beyond_gzip),
     ] {
-        row(&mut table, name, spread, number::bytes);
+        table.spread(name, spread, number::bytes);
     }
     page.table(&table);
     Ok(())
-}
-
-fn row(table: &mut Table, name: &str, spread: &Spread, text: fn(f64) -> String) {
-    let quartiles = format!("{}–{}", text(spread.low), text(spread.high));
-    table.row([name.to_owned(), text(spread.median), quartiles]);
 }
