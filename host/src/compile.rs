@@ -19,10 +19,10 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::HostError;
-use crate::guest::MAX_CONCURRENT_REQUESTS;
+use crate::instances::InstanceReuse;
 
-/// Instances that may live at once. Each takes 16 requests at a time; twice as many as the requests
-/// need, because an instance that has had its share of requests still finishes the last ones.
+/// Instances that may live at once: with 16 requests each, twice as many as the server's requests need,
+/// because an instance that has had its share of requests still finishes the last ones.
 pub(crate) const MAX_INSTANCES: u32 = 128;
 /// Bytes that one guest's memory may grow to; past it the guest's allocation fails, and ends all of its
 /// requests. Enough for 16 requests that each hold a few copies of an answer of 8 MiB; Spin sets no
@@ -36,11 +36,13 @@ const TICK: Duration = Duration::from_millis(10);
 const DIGEST_LENGTH: usize = 32;
 
 /// The engine for all components, with the pool that their instances come from.
-pub(crate) fn engine() -> Result<Engine, HostError> {
+pub(crate) fn engine(reuse: &InstanceReuse) -> Result<Engine, HostError> {
+    // Any request of an instance may be inside a call to the host, beside the instance itself.
+    let stacks_each = reuse.concurrent_requests.saturating_add(1).get();
+
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(MAX_INSTANCES)
-        // Any request of an instance may be inside a call to the host, beside the instance itself.
-        .total_stacks(MAX_INSTANCES * (1 + MAX_CONCURRENT_REQUESTS as u32))
+        .total_stacks(MAX_INSTANCES.saturating_mul(stacks_each))
         .total_memories(MAX_INSTANCES)
         .total_tables(2 * MAX_INSTANCES)
         // A component is several core modules: its own, and adapters around it.
@@ -191,7 +193,7 @@ mod tests {
         let wasm = directory.path().join("empty.wasm");
         fs::write(&wasm, EMPTY).unwrap();
         Setup {
-            engine: engine().unwrap(),
+            engine: engine(&InstanceReuse::default()).unwrap(),
             cache: directory.path().join("cache"),
             wasm,
             directory,

@@ -29,6 +29,9 @@ pub enum HostError {
     /// The address can't be listened on.
     #[error("can't listen on {0}: {1}")]
     Listen(SocketAddr, #[source] std::io::Error),
+    /// The threads that answer can't be started.
+    #[error("can't start threads: {0}")]
+    Threads(#[source] std::io::Error),
 }
 
 impl HostError {

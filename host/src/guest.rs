@@ -1,22 +1,12 @@
-//! One component and the instances that serve its requests.
-//!
-//! Instances are reused as Spin 4 reuses them: at most 128 requests an instance, 16 of them at
-//! once, dropped after a second of idleness.
+//! One component, and what an instance of it has for itself.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
-use wasmtime::component::{Accessor, Component, GuestTaskId, HasSelf, Linker, ResourceTable};
-use wasmtime::{Engine, Store, StoreContextMut};
+use wasmtime::Engine;
+use wasmtime::component::{Accessor, Component, HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::handler::{
-    HandlerState, Instance, Proxy, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
-};
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -24,16 +14,11 @@ use crate::HostError;
 use crate::bindings::spin::redis::redis;
 use crate::bindings::spin::variables::variables;
 use crate::files::Mounts;
+use crate::instances::InstanceReuse;
 use crate::outbound::allow::AllowedHosts;
-use crate::outbound::http::OutboundHttp;
+use crate::outbound::http::{Client, OutboundHttp, client};
 use crate::redis::RedisLinks;
 use crate::stdio::GuestOutput;
-
-const MAX_REQUESTS: usize = 128;
-pub(crate) const MAX_CONCURRENT_REQUESTS: usize = 16;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long an instance may work without a new request: on a response, or after it.
-const WORK_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A component with everything that an instance of it needs.
 pub(crate) struct Guest {
@@ -43,15 +28,32 @@ pub(crate) struct Guest {
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) mounts: Mounts,
     pub(crate) allowed: Arc<AllowedHosts>,
-    pub(crate) http: OutboundHttp,
-    pub(crate) redis: RedisLinks,
     /// One permit for each instance of any component that may live.
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) reuse: InstanceReuse,
+}
+
+/// The connections that the instances of one thread share.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    http: Client,
+    redis: RedisLinks,
+}
+
+impl Connections {
+    /// None yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            http: client(),
+            redis: RedisLinks::default(),
+        }
+    }
 }
 
 /// The data of one instance.
 pub(crate) struct GuestStore {
     pub(crate) guest: Arc<Guest>,
+    pub(crate) redis: RedisLinks,
     wasi: WasiCtx,
     http_context: WasiHttpCtx,
     http: OutboundHttp,
@@ -107,89 +109,24 @@ impl Guest {
     }
 }
 
-/// What the proxy handler asks for instances of one component.
-pub(crate) struct Instances(pub(crate) Arc<Guest>);
-
-impl HandlerState for Instances {
-    type StoreData = GuestStore;
-    type WorkerExpiration = Expiration;
-    type WorkerState = Reuse;
-
-    async fn instantiate(&self) -> wasmtime::Result<Instance<GuestStore, Expiration, Reuse>> {
-        let guest = &self.0;
-        let data = GuestStore {
+impl GuestStore {
+    /// What a new instance begins with.
+    ///
+    /// # Errors
+    /// `TryAcquireError`: as many instances live as may. Or a mounted directory is gone.
+    pub(crate) fn new(guest: Arc<Guest>, connections: &Connections) -> wasmtime::Result<Self> {
+        Ok(Self {
             _slot: guest.slots.clone().try_acquire_owned()?,
             wasi: guest.wasi()?,
             http_context: WasiHttpCtx::new(),
-            http: guest.http.clone(),
+            http: OutboundHttp {
+                client: connections.http.clone(),
+                allowed: guest.allowed.clone(),
+            },
+            redis: connections.redis.clone(),
             table: ResourceTable::new(),
-            guest: guest.clone(),
-        };
-        let mut store = Store::new(guest.pre.engine(), data);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
-        let proxy = Proxy::P3(guest.pre.instantiate_async(&mut store).await?);
-        Ok(Instance {
-            store,
-            proxy,
-            view: GuestStore::http,
-            expiration: Expiration(Box::pin(tokio::time::sleep(IDLE_TIMEOUT))),
-            state: Reuse(guest.id.clone()),
+            guest,
         })
-    }
-}
-
-/// When an instance goes.
-pub(crate) struct Expiration(Pin<Box<Sleep>>);
-
-impl WorkerExpiration for Expiration {
-    fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        status: WorkerStatus,
-        start: Instant,
-    ) -> Poll<()> {
-        let timeout = match status {
-            WorkerStatus::Idle => IDLE_TIMEOUT,
-            WorkerStatus::Requests | WorkerStatus::PostReturn => WORK_TIMEOUT,
-        };
-        let deadline = (start + timeout).into();
-        if self.0.deadline() != deadline {
-            self.0.as_mut().reset(deadline);
-        }
-        self.0.as_mut().poll(cx)
-    }
-}
-
-/// How many requests an instance of the component takes.
-pub(crate) struct Reuse(Arc<str>);
-
-impl WorkerState for Reuse {
-    type StoreData = GuestStore;
-    type RequestData = ();
-
-    fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
-        match (total, concurrent) {
-            (MAX_REQUESTS.., _) => ShouldAccept::Never,
-            (_, MAX_CONCURRENT_REQUESTS..) => ShouldAccept::No,
-            _ => ShouldAccept::Yes,
-        }
-    }
-
-    fn on_request_start(
-        &self,
-        _: StoreContextMut<'_, GuestStore>,
-        (): (),
-        _: GuestTaskId,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
-        // No deadline for a single request, as in Spin: `Expiration` ends what hangs.
-        Box::pin(std::future::pending())
-    }
-
-    fn drop(&self, _: Store<GuestStore>, result: wasmtime::Result<()>) {
-        if let Err(error) = result {
-            tracing::error!(component = %self.0, "the instance failed: {error:?}");
-        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Runs a Spin application natively: the same, unmodified `spin.toml` that `spin up` takes, for
 //! machines where no `spin` is installed.
 //!
-//! A request comes in through [`server`], which finds its component by route and hands it to the
-//! proxy handler of wasmtime; that one asks [`guest`] for instances and reuses them as Spin does.
+//! A connection comes in through [`server`], which gives it to the [`thread`] that has the fewest. Each
+//! of its requests is a [`service`]'s, which finds the component by route and hands it to the proxy
+//! handler of wasmtime; that one asks for [`instances`] of the [`guest`].
 //! A guest reaches the outside through [`redis`] and [`outbound`], each of which asks the
 //! component's allow-list first. Before all that, [`manifest`] refuses what this runner does not
 //! do, [`template`] fills in variables, [`files`] prepares what guests may read and [`compile`]
@@ -19,13 +20,16 @@ mod compile;
 mod error;
 mod files;
 mod guest;
+mod instances;
 mod manifest;
 mod outbound;
 mod redis;
 mod routes;
 mod server;
+mod service;
 mod stdio;
 mod template;
+mod thread;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,15 +39,13 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
-use wasmtime_wasi_http::handler::ProxyHandler;
 
 pub use crate::error::HostError;
 use crate::files::Mounts;
-use crate::guest::{Guest, Instances};
+use crate::guest::Guest;
+pub use crate::instances::InstanceReuse;
 use crate::manifest::{ComponentConfig, Manifest};
 use crate::outbound::allow::AllowedHosts;
-use crate::outbound::http::OutboundHttp;
-use crate::redis::RedisLinks;
 use crate::routes::Routes;
 use crate::server::Server;
 use crate::template::Variables;
@@ -62,6 +64,8 @@ pub struct HostConfig {
     /// Where compiled components are kept between runs; `None` compiles each time. A directory
     /// that others can write to is not used.
     pub cache_dir: Option<PathBuf>,
+    /// How often and how long instances of components are used.
+    pub reuse: InstanceReuse,
 }
 
 impl HostConfig {
@@ -74,6 +78,7 @@ impl HostConfig {
             variables: BTreeMap::new(),
             environment: true,
             cache_dir: compile::default_cache(),
+            reuse: InstanceReuse::default(),
         }
     }
 }
@@ -101,28 +106,26 @@ impl Host {
         let local_addr = listener.local_addr().map_err(listen)?;
 
         let loader = Loader {
-            engine: compile::engine()?,
+            engine: compile::engine(&config.reuse)?,
             cache_dir: config.cache_dir,
             variables,
             directory: manifest.directory,
-            http: outbound::http::client(),
-            redis: RedisLinks::default(),
             slots: Arc::new(Semaphore::new(compile::MAX_INSTANCES as usize)),
+            reuse: config.reuse,
         };
-        let mut handlers = BTreeMap::new();
+        let mut guests = BTreeMap::new();
         for (id, component) in manifest.components {
             let guest = Arc::new(loader.load(&id, component).await?);
-            handlers.insert(id, ProxyHandler::new(Instances(guest)));
+            guests.insert(id, guest);
         }
         let routes = manifest.routes.into_iter();
-        let routes = routes.filter_map(|(route, id)| Some((route, handlers.get(&id)?.clone())));
+        let routes = routes.filter_map(|(route, id)| Some((route, guests.get(&id)?.clone())));
         Ok(Self {
             name: manifest.name,
             local_addr,
             server: Server {
                 listener,
-                routes: Arc::new(Routes::new(routes.collect())),
-                slots: loader.slots,
+                routes: Routes::new(routes.collect()),
             },
         })
     }
@@ -140,14 +143,18 @@ impl Host {
     /// Each route as written, and the id of the component that answers it.
     pub fn routes(&self) -> impl Iterator<Item = (String, &str)> {
         let routes = self.server.routes.iter();
-        routes.map(|(route, handler)| (route.to_string(), &*handler.state().0.id))
+        routes.map(|(route, guest)| (route.to_string(), &*guest.id))
     }
 
     /// Serves until `shutdown` resolves. Then it accepts nothing more and returns when all that
     /// runs has finished (also what components left running after their responses), or after 10
     /// seconds.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        self.server.run(shutdown).await;
+    ///
+    /// # Errors
+    /// [`HostError::Threads`], before anything is served.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), HostError> {
+        let served = self.server.run(shutdown).await;
+        served.map_err(HostError::Threads)
     }
 }
 
@@ -157,9 +164,8 @@ struct Loader {
     cache_dir: Option<PathBuf>,
     variables: Variables,
     directory: PathBuf,
-    http: outbound::http::Client,
-    redis: RedisLinks,
     slots: Arc<Semaphore>,
+    reuse: InstanceReuse,
 }
 
 impl Loader {
@@ -189,13 +195,9 @@ impl Loader {
             environment: config.environment,
             variables,
             mounts,
-            http: OutboundHttp {
-                client: self.http.clone(),
-                allowed: allowed.clone(),
-            },
             allowed,
-            redis: self.redis.clone(),
             slots: self.slots.clone(),
+            reuse: self.reuse,
         })
     }
 }

@@ -2,13 +2,14 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::Parser;
 use mimalloc::MiMalloc;
-use tidemark_host::{Host, HostConfig};
+use tidemark_host::{Host, HostConfig, InstanceReuse};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -21,8 +22,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 ///
 /// HTTP triggers, outbound Redis and HTTP, variables and files work as under `spin up`; whatever
 /// else the manifest asks for is refused by name. Variables take their value from --variable,
-/// else from SPIN_VARIABLE_<NAME>, else from their default. RUST_LOG sets what is logged (the
-/// guests' own output has the target "guest").
+/// else from SPIN_VARIABLE_<NAME>, else from their default. The flags about instances are Spin's.
+/// RUST_LOG sets what is logged (the guests' own output has the target "guest").
 #[derive(Parser)]
 #[command(name = "tidemark-host", version)]
 struct Arguments {
@@ -43,6 +44,33 @@ struct Arguments {
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
     variables: Vec<(String, String)>,
 
+    /// Requests that an instance of a component takes in all; `spin up` takes 128
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "TIDEMARK_MAX_INSTANCE_REUSE_COUNT",
+        default_value_t = InstanceReuse::default().requests
+    )]
+    max_instance_reuse_count: NonZeroU32,
+
+    /// Requests that an instance of a component takes at once
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "TIDEMARK_MAX_INSTANCE_CONCURRENT_REUSE_COUNT",
+        default_value_t = InstanceReuse::default().concurrent_requests
+    )]
+    max_instance_concurrent_reuse_count: NonZeroU32,
+
+    /// How long an instance without a request lives, e.g. 500ms
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TIDEMARK_IDLE_INSTANCE_TIMEOUT",
+        default_value_t = InstanceReuse::default().idle.into()
+    )]
+    idle_instance_timeout: humantime::Duration,
+
     /// Directory for compiled components [default: $XDG_CACHE_HOME/tidemark or ~/.cache/tidemark]
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
@@ -52,7 +80,8 @@ struct Arguments {
     quiet: bool,
 }
 
-#[tokio::main]
+// It only accepts connections; those who answer have threads of their own.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,8 +109,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             println!("  {route} → {component}");
         }
     }
-    host.run(shutdown).await;
-    Ok(())
+    Ok(host.run(shutdown).await?)
 }
 
 impl From<Arguments> for HostConfig {
@@ -94,6 +122,11 @@ impl From<Arguments> for HostConfig {
         config.listen = arguments.listen;
         config.variables = arguments.variables.into_iter().collect();
         config.cache_dir = arguments.cache_dir.or(config.cache_dir);
+        config.reuse = InstanceReuse {
+            requests: arguments.max_instance_reuse_count,
+            concurrent_requests: arguments.max_instance_concurrent_reuse_count,
+            idle: arguments.idle_instance_timeout.into(),
+        };
         config
     }
 }

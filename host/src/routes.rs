@@ -65,6 +65,16 @@ impl<T> Routes<T> {
         Self(routes)
     }
 
+    /// The same routes to other targets.
+    pub(crate) fn map<U>(&self, mut target: impl FnMut(&T) -> U) -> Routes<U> {
+        let routes = self.0.iter();
+        Routes(
+            routes
+                .map(|(route, it)| (route.clone(), target(it)))
+                .collect(),
+        )
+    }
+
     /// The target of `path`, and what of the path lies below its route.
     pub(crate) fn find<'a>(&self, path: &'a str) -> Option<(&T, &'a str)> {
         let mut routes = self.0.iter();

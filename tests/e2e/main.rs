@@ -29,6 +29,7 @@ mod hot_sample;
 mod inspecting;
 mod install;
 mod instance_cache;
+mod instances;
 mod joining;
 mod lease;
 mod limits;

@@ -324,6 +324,7 @@ async fn start_edge(
             // The console's page asks the edge as well.
             ("cors_origins", console_origins(origin.url())),
         ],
+        environment: Vec::new(),
         cache,
         log: folder.join("edge.log"),
         lease: Some(lease_of(folder, "edge")),

@@ -30,6 +30,8 @@ pub struct EdgeConfig {
     pub listen: SocketAddr,
     /// The application's variables, by their names in the manifest.
     pub variables: Vec<(&'static str, String)>,
+    /// Environment variables for the runner itself.
+    pub environment: Vec<(&'static str, String)>,
     /// Where the runner keeps the compiled component, or its state.
     pub cache: PathBuf,
     /// Where it logs.
@@ -56,6 +58,7 @@ impl EdgeConfig {
             .arg("--from")
             .arg(&self.manifest)
             .args(["--listen", &self.listen.to_string()]);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         for (name, value) in &self.variables {
             command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
         }

@@ -65,6 +65,7 @@ pub struct Setup {
     catalog: Option<OwnCatalog>,
     origin: Vec<(&'static str, String)>,
     edge: Vec<(&'static str, String)>,
+    edge_environment: Vec<(&'static str, String)>,
     log_statements: bool,
     own_server: bool,
     own_redis_users: bool,
@@ -139,6 +140,13 @@ impl Setup {
     #[must_use]
     pub fn edge(mut self, name: &'static str, value: impl ToString) -> Self {
         self.edge.push((name, value.to_string()));
+        self
+    }
+
+    /// With an environment variable for what runs the edge.
+    #[must_use]
+    pub fn edge_environment(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.edge_environment.push((name, value.to_string()));
         self
     }
 
@@ -277,6 +285,7 @@ impl Setup {
             manifest,
             listen: local(0),
             variables,
+            environment: self.edge_environment,
             cache: edge_cache()?,
             log: path.join("edge.log"),
             lease: None,

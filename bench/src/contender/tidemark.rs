@@ -44,6 +44,7 @@ pub fn edge_config(site: &Site, origin: &str) -> anyhow::Result<EdgeConfig> {
             ("redis_url", site.redis.url()),
             ("origin_url", origin.to_owned()),
         ],
+        environment: Vec::new(),
         cache: stack::edge_cache()?,
         log: site.file("edge.log"),
         lease: None,

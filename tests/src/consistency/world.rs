@@ -148,6 +148,7 @@ impl World {
                     ("redis_url", url_of(&redis, edge_to_redis.as_ref())),
                     ("origin_url", origin_url(relayed, &origins)),
                 ],
+                environment: Vec::new(),
                 cache: edge_cache()?,
                 log: path.join(format!("{name}-edge.log")),
                 lease: None,
