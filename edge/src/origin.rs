@@ -79,6 +79,8 @@ pub(crate) struct Fetched {
     /// Whether the origin has said that it is what the edge had already.
     pub(crate) renewed: bool,
     pub(crate) content: Content,
+    /// The content without its coding, where that is known: it was decoded to see that it can be.
+    pub(crate) plain: Option<Bytes>,
     pub(crate) etag: ETag,
     /// When it was true, and by what it was made; an answer that does not say can't be stored.
     pub(crate) as_of_ms: Option<i64>,
@@ -207,12 +209,13 @@ impl Origin {
             return Ok(Fetched {
                 status: head.status,
                 renewed: false,
-                etag: ETag::of(&body),
+                etag: etag(&head.headers).unwrap_or_else(|| ETag::of(&body)),
                 as_of_ms: as_of_ms(&head.headers),
                 provenance,
                 cache_status: head.headers.get(&CACHE_STATUS).cloned(),
                 age: head.headers.get(AGE).cloned(),
                 content,
+                plain: Some(body),
             });
         }
         Err(Failure::Refused(Refusal {
@@ -335,7 +338,7 @@ fn decode(content: &Content) -> Result<Bytes, Failure> {
 /// this very tag says nothing about it.
 fn renew(held: &Held, headers: &HeaderMap) -> Option<Fetched> {
     let etag = held.validator()?;
-    (ETag::parse(text(headers, &ETAG)?)? == etag).then(|| Fetched {
+    (self::etag(headers)? == etag).then(|| Fetched {
         status: StatusCode::OK,
         renewed: true,
         etag,
@@ -344,7 +347,14 @@ fn renew(held: &Held, headers: &HeaderMap) -> Option<Fetched> {
         cache_status: headers.get(&CACHE_STATUS).cloned(),
         age: headers.get(AGE).cloned(),
         content: held.entry.content.clone(),
+        plain: None,
     })
+}
+
+/// The tag that the origin has given, if it is one of Tidemark's: making it again takes as long as
+/// decoding the answer.
+fn etag(headers: &HeaderMap) -> Option<ETag> {
+    ETag::parse(text(headers, &ETAG)?)
 }
 
 fn as_of_ms(headers: &HeaderMap) -> Option<i64> {

@@ -41,6 +41,8 @@ pub(crate) struct Reply {
     pub(crate) cache: Option<CacheStatus>,
     headers: HeaderMap,
     content: Content,
+    /// The content without its coding, where that is known already.
+    plain: Option<Bytes>,
     /// Of what can be revalidated.
     etag: Option<ETag>,
 }
@@ -130,7 +132,12 @@ impl Reply {
     /// The length is always there, because a host that does not know it sends the body in chunks, the
     /// last of which waits for the client's delayed acknowledgement.
     fn whole(mut self, request: &Parts) -> Result<Response, Damaged> {
-        let content = mem::take(&mut self.content).negotiated(&request.headers)?;
+        let content = mem::take(&mut self.content);
+        let is_accepted = content.encoding.is_accepted(&request.headers);
+        let content = match self.plain.take() {
+            Some(plain) if !is_accepted => Content::identity(plain),
+            _ => content.negotiated(&request.headers)?,
+        };
         if let Some(etag) = self.etag {
             self.headers
                 .insert(ETAG, text(etag.header(content.encoding)));
@@ -155,7 +162,8 @@ impl Reply {
     }
 
     fn fetched(fetched: Fetched, cache_control: &'static str) -> Self {
-        let reply = Self::answer(fetched.status, fetched.content, fetched.etag, cache_control);
+        let mut reply = Self::answer(fetched.status, fetched.content, fetched.etag, cache_control);
+        reply.plain = fetched.plain;
         let reply = match fetched.as_of_ms {
             Some(as_of_ms) => reply.with(AS_OF, as_of_ms),
             None => reply,
@@ -229,6 +237,7 @@ impl Reply {
             cache: None,
             headers,
             content,
+            plain: None,
             etag: None,
         }
     }
@@ -283,7 +292,10 @@ mod tests {
     }
 
     fn miss() -> Reply {
-        let body = Bytes::from_static(b"[1]");
+        miss_of(Bytes::from_static(b"[1]"))
+    }
+
+    fn miss_of(body: Bytes) -> Reply {
         let fetched = Fetched {
             status: StatusCode::OK,
             renewed: false,
@@ -292,7 +304,8 @@ mod tests {
             provenance: None,
             cache_status: None,
             age: None,
-            content: Content::compressed(body),
+            content: Content::compressed(body.clone()),
+            plain: Some(body),
         };
         let status = CacheStatus {
             stored: true,
@@ -328,6 +341,7 @@ mod tests {
             cache_status: Some(HeaderValue::from_static(ORIGIN_HIT)),
             age: Some(HeaderValue::from_static("7")),
             content: Content::identity(body),
+            plain: None,
         };
         let status = CacheStatus::of(Outcome::RedisUnavailable);
         let reply = Reply::loaded(Ok(fetched), status, header::CACHE_CONTROL_REVALIDATE);
@@ -398,6 +412,14 @@ mod tests {
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(answer.headers()[CONTENT_TYPE], problem::CONTENT_TYPE);
         assert!(!answer.headers().contains_key(ETAG));
+    }
+
+    #[test]
+    fn what_was_decoded_to_be_checked_is_not_decoded_again() {
+        let rows = Bytes::from(vec![b' '; 10_000]);
+        let response = miss_of(rows.clone()).respond(&request(Method::GET, &[]));
+        assert!(!response.headers().contains_key(CONTENT_ENCODING));
+        assert_eq!(body(response).as_ptr(), rows.as_ptr(), "no copy");
     }
 
     #[test]
