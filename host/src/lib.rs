@@ -33,6 +33,7 @@ mod thread;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -66,10 +67,12 @@ pub struct HostConfig {
     pub cache_dir: Option<PathBuf>,
     /// How often and how long instances of components are used.
     pub reuse: InstanceReuse,
+    /// How many threads answer.
+    pub threads: NonZeroUsize,
 }
 
 impl HostConfig {
-    /// Runs `manifest` on 127.0.0.1:3000, with variables from the environment and the user's own
+    /// Runs `manifest` on 127.0.0.1:3000 by a thread for each processor, with variables from the environment and the user's own
     /// cache directory (`$XDG_CACHE_HOME/tidemark` or `~/.cache/tidemark`).
     pub fn new(manifest: impl Into<PathBuf>) -> Self {
         Self {
@@ -79,6 +82,7 @@ impl HostConfig {
             environment: true,
             cache_dir: compile::default_cache(),
             reuse: InstanceReuse::default(),
+            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         }
     }
 }
@@ -126,6 +130,7 @@ impl Host {
             server: Server {
                 listener,
                 routes: Routes::new(routes.collect()),
+                threads: config.threads,
             },
         })
     }

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,6 +43,10 @@ struct Arguments {
     /// Value of an application variable; may be repeated
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
     variables: Vec<(String, String)>,
+
+    /// Threads that answer [default: one for each processor]
+    #[arg(long, value_name = "COUNT", env = "TIDEMARK_THREADS")]
+    threads: Option<NonZeroUsize>,
 
     /// Requests that an instance of a component takes in all; `spin up` takes 128
     #[arg(
@@ -122,6 +126,7 @@ impl From<Arguments> for HostConfig {
         config.listen = arguments.listen;
         config.variables = arguments.variables.into_iter().collect();
         config.cache_dir = arguments.cache_dir.or(config.cache_dir);
+        config.threads = arguments.threads.unwrap_or(config.threads);
         config.reuse = InstanceReuse {
             requests: arguments.max_instance_reuse_count,
             concurrent_requests: arguments.max_instance_concurrent_reuse_count,

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZero;
+use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Server {
     pub(crate) listener: TcpListener,
     pub(crate) routes: Routes<Arc<Guest>>,
+    /// How many threads answer.
+    pub(crate) threads: NonZeroUsize,
 }
 
 impl Server {
@@ -31,9 +33,8 @@ impl Server {
     /// # Errors
     /// A thread can't be started.
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let requests = Arc::new(Semaphore::new(MAX_REQUESTS));
-        let threads = (0..processors)
+        let threads = (0..self.threads.get())
             .map(|_| Thread::start(&self.routes, requests.clone()))
             .collect::<io::Result<Vec<_>>>()?;
         let mut shutdown = pin!(shutdown);

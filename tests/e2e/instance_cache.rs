@@ -59,7 +59,7 @@ const CATALOG: OwnCatalog = OwnCatalog {
 };
 
 async fn start() -> Stack {
-    Stack::with().catalog(CATALOG).start().await
+    Stack::with().one_thread().catalog(CATALOG).start().await
 }
 
 /// Reads until the instance serves what it holds.
@@ -185,6 +185,7 @@ async fn i2_what_the_instance_holds_ends_with_l1() {
 #[tokio::test]
 async fn i2_while_redis_is_frozen_it_serves_until_the_promise_ends() {
     let mut stack = Stack::with()
+        .one_thread()
         .catalog(CATALOG)
         .origin("TIDEMARK_INVALIDATION_WAIT_MS", 200)
         .start()
@@ -235,6 +236,7 @@ async fn i2_while_redis_is_frozen_it_serves_until_the_promise_ends() {
 #[tokio::test]
 async fn without_room_nothing_is_held() {
     let stack = Stack::with()
+        .one_thread()
         .catalog(CATALOG)
         .edge("l1_bytes", 0)
         .start()

@@ -12,7 +12,11 @@ use crate::support::{
 
 #[tokio::test]
 async fn i1_whoever_reads_after_a_change_shares_no_older_load() {
-    let stack = Stack::with().catalog(gate::CATALOG).start().await;
+    let stack = Stack::with()
+        .one_thread()
+        .catalog(gate::CATALOG)
+        .start()
+        .await;
     let mut gate = Gate::shut(&stack).await;
     let early = async {
         let early = stack.read("/item/1").await;
@@ -67,7 +71,11 @@ async fn have_taken_their_seats(stack: &Stack, requests: u64) {
 
 #[tokio::test]
 async fn i1_an_answer_older_than_the_change_is_not_served_from_the_cache() {
-    let stack = Stack::with().catalog(gate::CATALOG).start().await;
+    let stack = Stack::with()
+        .one_thread()
+        .catalog(gate::CATALOG)
+        .start()
+        .await;
     let mut gate = Gate::shut(&stack).await;
     let early = async {
         assert_eq!(stack.read("/item/1").await.json()["value"], "old");
@@ -86,7 +94,11 @@ async fn i1_an_answer_older_than_the_change_is_not_served_from_the_cache() {
 
 #[tokio::test]
 async fn i3_a_writer_shares_no_load_from_before_its_write() {
-    let stack = Stack::with().catalog(gate::CATALOG).start().await;
+    let stack = Stack::with()
+        .one_thread()
+        .catalog(gate::CATALOG)
+        .start()
+        .await;
     let mut gate = Gate::shut(&stack).await;
     let reader = async {
         assert_eq!(stack.read("/item/1").await.json()["value"], "old");
@@ -115,6 +127,7 @@ async fn i3_a_writer_shares_no_load_from_before_its_write() {
 async fn i5_concurrent_misses_share_a_load() {
     const READERS: usize = 12;
     let stack = Stack::with()
+        .one_thread()
         .catalog(gate::CATALOG)
         .log_statements()
         .start()
@@ -151,7 +164,11 @@ async fn i5_concurrent_misses_share_a_load() {
 
 #[tokio::test]
 async fn a_client_that_leaves_takes_nobodys_answer_with_it() {
-    let stack = Stack::with().catalog(gate::CATALOG).start().await;
+    let stack = Stack::with()
+        .one_thread()
+        .catalog(gate::CATALOG)
+        .start()
+        .await;
     let mut gate = Gate::shut(&stack).await;
     let client = Client::default();
     let url = format!("{}/item/1", stack.edge.url());

@@ -150,6 +150,12 @@ impl Setup {
         self
     }
 
+    /// With an edge that answers by one thread, so that all requests find the same instance.
+    #[must_use]
+    pub fn one_thread(self) -> Self {
+        self.edge_environment("TIDEMARK_THREADS", 1)
+    }
+
     /// With every statement logged, for [`Stack::statements`].
     #[must_use]
     pub fn log_statements(mut self) -> Self {
