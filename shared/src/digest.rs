@@ -1,4 +1,5 @@
-//! The one hash for keys, ETags and stamps: SHA-256, truncated to 128 bits.
+//! The hash for names and contents that anybody may choose, such as keys and ETags: SHA-256, truncated to
+//! 128 bits.
 //!
 //! NIST SP 800-107r1 §5.1 allows truncation by taking the leftmost bits. 128 bits leave 64 bits of
 //! collision resistance and 128 of preimage resistance: ample for names that nobody signs.

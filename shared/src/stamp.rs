@@ -1,6 +1,8 @@
 //! Stamps: a scope's current version token, and the witness of a whole set of them.
 
-use std::fmt::{self, Write as _};
+use std::{fmt, io::Write as _};
+
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{digest::Digest, scope::Scope};
 
@@ -50,7 +52,9 @@ impl fmt::Display for Stamp {
 /// A digest of the stamps of all scopes of a query: equal only if every stamp is equal.
 ///
 /// An entry keeps this instead of the stamps, so its header does not grow with their number, and
-/// a change of the *set* of scopes (a new catalog) changes it as well.
+/// a change of the *set* of scopes (a new catalog) changes it as well. It is 128 bits of XXH3, which
+/// need not withstand anybody: nobody can choose a stamp's token, nor knows one without the right to
+/// write entries as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Witness(Digest);
 
@@ -62,22 +66,18 @@ impl Witness {
             return None;
         }
         // One buffer: of many small texts, each costs an allocation.
-        let mut text = String::with_capacity(scopes.len() * 80);
-        let mut ends = Vec::with_capacity(scopes.len() * 2);
+        let mut bytes = Vec::with_capacity(scopes.len() * 64);
         for (scope, stamp) in scopes.iter().zip(stamps) {
-            let stamp = (*stamp)?;
-            for field in [scope as &dyn fmt::Display, &stamp] {
-                // Writing to a text does not fail.
-                let _ = write!(text, "{field}");
-                ends.push(text.len());
-            }
+            let Stamp { at_ms, token } = (*stamp)?;
+            bytes.extend(at_ms.to_le_bytes());
+            bytes.extend(token.to_le_bytes());
+            let begin = bytes.len();
+            write!(bytes, "{scope}").ok()?;
+            let length = bytes.len() - begin;
+            // Read from its end, this has one meaning only; in u64, the same in WebAssembly.
+            bytes.extend((length as u64).to_le_bytes());
         }
-        let mut begin = 0;
-        Some(Self(Digest::of_fields(ends.into_iter().map(|end| {
-            let field = &text.as_bytes()[begin..end];
-            begin = end;
-            Some(field)
-        }))))
+        Some(Self(Digest::from_bytes(xxh3_128(&bytes).to_be_bytes())))
     }
 
     /// The witness with this digest, as an entry keeps it.
