@@ -10,6 +10,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,9 +22,9 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use crate::HostError;
 use crate::instances::InstanceReuse;
 
-/// Instances that may live at once: with 16 requests each, twice as many as the server's requests need,
-/// because an instance that has had its share of requests still finishes the last ones.
-pub(crate) const MAX_INSTANCES: u32 = 128;
+/// Instances that may live at once for each thread: what the proxy handler starts where very many requests
+/// come at once, and those that have had their share of requests and still finish the last ones.
+const INSTANCES_PER_THREAD: u32 = 64;
 /// Bytes that one guest's memory may grow to; past it the guest's allocation fails, and ends all of its
 /// requests. Enough for 16 requests that each hold a few copies of an answer of 8 MiB; Spin sets no
 /// limit by default.
@@ -35,18 +36,23 @@ const KEEP_RESIDENT: usize = 128 << 10;
 const TICK: Duration = Duration::from_millis(10);
 const DIGEST_LENGTH: usize = 32;
 
-/// The engine for all components, with the pool that their instances come from.
-pub(crate) fn engine(reuse: &InstanceReuse) -> Result<Engine, HostError> {
+/// How many instances of all components together may live at once, with so many threads.
+pub(crate) fn max_instances(threads: NonZeroUsize) -> u32 {
+    let threads = u32::try_from(threads.get()).unwrap_or(u32::MAX);
+    INSTANCES_PER_THREAD.saturating_mul(threads)
+}
+
+/// The engine for all components, with the pool that so many instances come from.
+pub(crate) fn engine(instances: u32, reuse: &InstanceReuse) -> Result<Engine, HostError> {
     // Any request of an instance may be inside a call to the host, beside the instance itself.
     let stacks_each = reuse.concurrent_requests.saturating_add(1).get();
-
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(MAX_INSTANCES)
-        .total_stacks(MAX_INSTANCES.saturating_mul(stacks_each))
-        .total_memories(MAX_INSTANCES)
-        .total_tables(2 * MAX_INSTANCES)
+    pool.total_component_instances(instances)
+        .total_stacks(instances.saturating_mul(stacks_each))
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(2))
         // A component is several core modules: its own, and adapters around it.
-        .total_core_instances(16 * MAX_INSTANCES)
+        .total_core_instances(instances.saturating_mul(16))
         .max_memories_per_component(1)
         .max_tables_per_component(2)
         .max_core_instances_per_component(16)
@@ -193,7 +199,7 @@ mod tests {
         let wasm = directory.path().join("empty.wasm");
         fs::write(&wasm, EMPTY).unwrap();
         Setup {
-            engine: engine(&InstanceReuse::default()).unwrap(),
+            engine: engine(1, &InstanceReuse::default()).unwrap(),
             cache: directory.path().join("cache"),
             wasm,
             directory,

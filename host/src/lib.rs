@@ -72,8 +72,9 @@ pub struct HostConfig {
 }
 
 impl HostConfig {
-    /// Runs `manifest` on 127.0.0.1:3000 by a thread for each processor, with variables from the environment and the user's own
-    /// cache directory (`$XDG_CACHE_HOME/tidemark` or `~/.cache/tidemark`).
+    /// Runs `manifest` on 127.0.0.1:3000 by a thread for each processor, with variables from the
+    /// environment and the user's own cache directory (`$XDG_CACHE_HOME/tidemark` or
+    /// `~/.cache/tidemark`).
     pub fn new(manifest: impl Into<PathBuf>) -> Self {
         Self {
             manifest: manifest.into(),
@@ -109,12 +110,13 @@ impl Host {
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let local_addr = listener.local_addr().map_err(listen)?;
 
+        let instances = compile::max_instances(config.threads);
         let loader = Loader {
-            engine: compile::engine(&config.reuse)?,
+            engine: compile::engine(instances, &config.reuse)?,
             cache_dir: config.cache_dir,
             variables,
             directory: manifest.directory,
-            slots: Arc::new(Semaphore::new(compile::MAX_INSTANCES as usize)),
+            slots: Arc::new(Semaphore::new(instances as usize)),
             reuse: config.reuse,
         };
         let mut guests = BTreeMap::new();
