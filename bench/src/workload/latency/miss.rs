@@ -57,8 +57,8 @@ fn question(number: usize) -> Question {
     }
 }
 
-/// Measures pairs of both, who comes first changing. Before them the statement runs once more, so that neither
-/// finds the data colder than the other.
+/// Measures pairs of both, who comes first changing. Before them the statement runs once more, on a connection
+/// of its own, so that neither finds the data, or its own process in PostgreSQL, colder than the other.
 pub(super) async fn measure(
     bench: &Bench,
     database: &Database,
@@ -76,18 +76,15 @@ pub(super) async fn measure(
             ("region", "($4::text)"),
         ],
     );
-    let mut connection = database.connect().await?;
-    // As the origin's connections are.
-    sqlx::raw_sql("SET jit = off; SET default_transaction_read_only = on")
-        .execute(&mut connection)
-        .await?;
+    let mut before = connect(database).await?;
+    let mut connection = connect(database).await?;
     let client = Client::default();
     let (mut edge, mut direct) = (Vec::new(), Vec::new());
     // The first ones open connections and prepare statements.
     let unmeasured = 10;
     for number in 0..pairs + unmeasured {
         let question = question(number);
-        run(&mut connection, &sql, &question).await?;
+        run(&mut before, &sql, &question).await?;
         let mut times = [0.0; 2];
         for who in [number % 2, 1 - number % 2] {
             times[who] = match who {
@@ -108,6 +105,15 @@ pub(super) async fn measure(
         edge_ms: spread(Spread::of(edge))?,
         sql_ms: spread(Spread::of(direct))?,
     })
+}
+
+/// A connection as the origin's are.
+async fn connect(database: &Database) -> anyhow::Result<PgConnection> {
+    let mut connection = database.connect().await?;
+    sqlx::raw_sql("SET jit = off; SET default_transaction_read_only = on")
+        .execute(&mut connection)
+        .await?;
+    Ok(connection)
 }
 
 /// How long a miss takes, in ms.
