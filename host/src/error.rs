@@ -9,7 +9,7 @@ pub(crate) const UNSUPPORTED: &str = "not supported by tidemark-host, which runs
      local components with Redis, outbound HTTP, variables and files; run this application with \
      `spin up`";
 
-/// Why a [`Host`](crate::Host) could not be built.
+/// Why a [`Host`](crate::Host) could not be built, or not begin to serve.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {

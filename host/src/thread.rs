@@ -1,8 +1,8 @@
 //! A thread that answers: its connections, and a runtime, instances and outgoing connections of its
 //! own.
 //!
-//! There is one for each processor, unless told otherwise. A request crosses no threads on its way from its connection into
-//! an instance, to Redis and back, which otherwise costs the kernel a wake-up for each step.
+//! There is one for each processor, unless told otherwise. A request crosses no threads on its way from its
+//! connection into an instance, to Redis and back, which otherwise costs the kernel a wake-up for each step.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

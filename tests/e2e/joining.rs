@@ -2,7 +2,11 @@
 
 use http::Method;
 use serde_json::json;
-use tidemark_tests::{http::Client, stack::Stack, wait};
+use tidemark_tests::{
+    http::Client,
+    stack::{Setup, Stack},
+    wait,
+};
 
 use crate::support::{
     HIT,
@@ -10,13 +14,14 @@ use crate::support::{
     read_until,
 };
 
+/// A stack whose requests at the edge all find the same instance.
+fn one_instance() -> Setup {
+    Stack::with().one_thread().catalog(gate::CATALOG)
+}
+
 #[tokio::test]
 async fn i1_whoever_reads_after_a_change_shares_no_older_load() {
-    let stack = Stack::with()
-        .one_thread()
-        .catalog(gate::CATALOG)
-        .start()
-        .await;
+    let stack = one_instance().start().await;
     let mut gate = Gate::shut(&stack).await;
     let early = async {
         let early = stack.read("/item/1").await;
@@ -71,11 +76,7 @@ async fn have_taken_their_seats(stack: &Stack, requests: u64) {
 
 #[tokio::test]
 async fn i1_an_answer_older_than_the_change_is_not_served_from_the_cache() {
-    let stack = Stack::with()
-        .one_thread()
-        .catalog(gate::CATALOG)
-        .start()
-        .await;
+    let stack = one_instance().start().await;
     let mut gate = Gate::shut(&stack).await;
     let early = async {
         assert_eq!(stack.read("/item/1").await.json()["value"], "old");
@@ -94,11 +95,7 @@ async fn i1_an_answer_older_than_the_change_is_not_served_from_the_cache() {
 
 #[tokio::test]
 async fn i3_a_writer_shares_no_load_from_before_its_write() {
-    let stack = Stack::with()
-        .one_thread()
-        .catalog(gate::CATALOG)
-        .start()
-        .await;
+    let stack = one_instance().start().await;
     let mut gate = Gate::shut(&stack).await;
     let reader = async {
         assert_eq!(stack.read("/item/1").await.json()["value"], "old");
@@ -126,12 +123,7 @@ async fn i3_a_writer_shares_no_load_from_before_its_write() {
 #[tokio::test]
 async fn i5_concurrent_misses_share_a_load() {
     const READERS: usize = 12;
-    let stack = Stack::with()
-        .one_thread()
-        .catalog(gate::CATALOG)
-        .log_statements()
-        .start()
-        .await;
+    let stack = one_instance().log_statements().start().await;
     // An instance that is there already takes them all.
     stack.read("/quick/1").await;
     let before = stack.statements().await.len();
@@ -164,11 +156,7 @@ async fn i5_concurrent_misses_share_a_load() {
 
 #[tokio::test]
 async fn a_client_that_leaves_takes_nobodys_answer_with_it() {
-    let stack = Stack::with()
-        .one_thread()
-        .catalog(gate::CATALOG)
-        .start()
-        .await;
+    let stack = one_instance().start().await;
     let mut gate = Gate::shut(&stack).await;
     let client = Client::default();
     let url = format!("{}/item/1", stack.edge.url());
