@@ -158,9 +158,16 @@ impl Keyspace {
         format!("{}{{{namespace}}}:*", glob_escaped(&self.prefix))
     }
 
-    /// The name of a scope's stamp, e.g. `tm:{org:42}`.
+    /// The name of a scope's stamp, e.g. `tm:{org:42}`. That of a part, `tm:{org:42}?9f86d081…`, lies in its
+    /// member's slot and hides what it is narrowed by, as keys hide arguments.
     pub fn stamp(&self, scope: &Scope) -> String {
-        format!("{}{{{scope}}}", self.prefix)
+        match scope {
+            Scope::Part { family, id, facets } => {
+                let digest = Digest::of(facets.as_bytes());
+                format!("{}{{{family}:{id}}}?{digest}", self.prefix)
+            }
+            scope => format!("{}{{{scope}}}", self.prefix),
+        }
     }
 
     /// The name of the lease of a key: in the slot of its entry, and no entry's name.
@@ -265,6 +272,9 @@ mod tests {
         let entry = keyspace.entry(&key("products", &[], ""));
         assert_ne!(entry, keyspace.stamp(&Scope::Table("products".into())));
         assert_eq!(keyspace.stamp(&Scope::member("org", "42")), "tm:{org:42}");
+        let part = keyspace.stamp(&Scope::part("org", "42", "region=north".into()));
+        let digest = part.strip_prefix("tm:{org:42}?").unwrap();
+        assert!(digest.len() == 32 && !part.contains("north"), "{part}");
         assert_eq!(keyspace.tidemark(), "tm:tidemark");
     }
 
@@ -362,6 +372,7 @@ mod tests {
                 keyspace.lease(&key),
                 keyspace.stamp(&Scope::member("org", "42")),
                 keyspace.stamp(&Scope::Family("org".into())),
+                keyspace.stamp(&Scope::part("org", "42", "day=2025-12".into())),
                 keyspace.figures(),
                 keyspace.hot(Era::at(0)),
             ];

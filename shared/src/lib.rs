@@ -9,7 +9,7 @@
 //!
 //! - [`catalog`] is what the user declares; everything else follows from it.
 //! - [`route`] and [`param`] turn a request into a query and its canonical parameters.
-//! - [`key`] names the cached answer, [`scope`] what invalidates it.
+//! - [`key`] names the cached answer, [`scope`] what invalidates it, [`part`] how finely.
 //! - [`stamp`], [`tidemark`], [`epoch`] and [`event`] are what the relay writes and publishes.
 //! - [`history`] says when a new epoch begins, and who may write.
 //! - [`policy`] is a query's promise; [`freshness`] decides whether a cached [`entry`] may be served;
@@ -48,6 +48,7 @@ pub mod key;
 pub mod lease;
 pub mod outcome;
 pub mod param;
+pub mod part;
 mod path;
 pub mod policy;
 pub mod problem;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use crate::{
-    catalog::{Capture, Catalog, Query, Touches},
+    catalog::{Capture, Catalog, Query},
     key::EntryName,
     param::ValueError,
     scope::Scope,
@@ -187,9 +187,9 @@ impl fmt::Display for Touched {
 }
 
 fn touched_by(table: &str, captures: &[Capture<'_>]) -> BTreeSet<Touched> {
-    let touched = |capture: &Capture<'_>| match &capture.touches {
-        Touches::Table => Touched::Table(table.to_owned()),
-        Touches::Family(source) => Touched::Family(source.family.clone()),
+    let touched = |capture: &Capture<'_>| match capture.touches.source() {
+        None => Touched::Table(table.to_owned()),
+        Some(source) => Touched::Family(source.family.clone()),
     };
     captures.iter().map(touched).collect()
 }

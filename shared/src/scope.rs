@@ -14,7 +14,8 @@ const LONGEST_ID: usize = 64;
 
 /// What a change touches and an answer depends on.
 ///
-/// Shown as `orders` (a table), `org:42` (a member of a row family) or `org:*` (a whole family).
+/// Shown as `orders` (a table), `org:42` (a member of a row family), `org:42?day=2025-12` (a
+/// [part](crate::part) of a member) or `org:*` (a whole family).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
     /// Every row of a table.
@@ -25,6 +26,15 @@ pub enum Scope {
         family: String,
         /// The member's escaped id.
         id: String,
+    },
+    /// A part of a member, for changes that are known to concern no other.
+    Part {
+        /// The family's name.
+        family: String,
+        /// The member's escaped id.
+        id: String,
+        /// What tells it from other parts, `day=2025-12&region=north`; empty for any part.
+        facets: String,
     },
     /// All members of a family at once.
     Family(String),
@@ -37,13 +47,35 @@ impl Scope {
     /// for another scope: punctuation is percent-encoded, and an id that would take more than
     /// 64 bytes becomes `~` and its digest.
     pub fn member(family: &str, id: &str) -> Self {
-        let mut escaped = utf8_percent_encode(id, ESCAPED).to_string();
-        if escaped.len() > LONGEST_ID {
-            escaped = format!("~{}", Digest::of(id.as_bytes()));
-        }
         Self::Member {
             family: family.to_owned(),
-            id: escaped,
+            id: Self::escaped(id),
+        }
+    }
+
+    /// A part of the member with this id; its facets as [`part`](crate::part) names them.
+    pub(crate) fn part(family: &str, id: &str, facets: String) -> Self {
+        Self::Part {
+            family: family.to_owned(),
+            id: Self::escaped(id),
+            facets,
+        }
+    }
+
+    /// A text that holds no punctuation of a scope's.
+    pub(crate) fn escaped(text: &str) -> String {
+        let escaped = utf8_percent_encode(text, ESCAPED).to_string();
+        if escaped.len() > LONGEST_ID {
+            return format!("~{}", Digest::of(text.as_bytes()));
+        }
+        escaped
+    }
+
+    /// The member that it is about, if it is about one.
+    pub fn of_member(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Member { family, id } | Self::Part { family, id, .. } => Some((family, id)),
+            Self::Table(_) | Self::Family(_) => None,
         }
     }
 
@@ -52,9 +84,16 @@ impl Scope {
         match text.split_once(':') {
             None if !text.is_empty() => Some(Self::Table(text.to_owned())),
             Some((family, "*")) if !family.is_empty() => Some(Self::Family(family.to_owned())),
-            Some((family, id)) if !family.is_empty() => Some(Self::Member {
-                family: family.to_owned(),
-                id: id.to_owned(),
+            Some((family, id)) if !family.is_empty() => Some(match id.split_once('?') {
+                None => Self::Member {
+                    family: family.to_owned(),
+                    id: id.to_owned(),
+                },
+                Some((id, facets)) => Self::Part {
+                    family: family.to_owned(),
+                    id: id.to_owned(),
+                    facets: facets.to_owned(),
+                },
             }),
             _ => None,
         }
@@ -66,6 +105,7 @@ impl fmt::Display for Scope {
         match self {
             Self::Table(table) => f.write_str(table),
             Self::Member { family, id } => write!(f, "{family}:{id}"),
+            Self::Part { family, id, facets } => write!(f, "{family}:{id}?{facets}"),
             Self::Family(family) => write!(f, "{family}:*"),
         }
     }
@@ -106,6 +146,8 @@ mod tests {
         fn parse_reads_back_what_display_writes(id in ".{0,80}") {
             let scope = Scope::member("user", &id);
             prop_assert_eq!(Scope::parse(&scope.to_string()), Some(scope));
+            let part = Scope::part("user", &id, format!("a={}", Scope::escaped(&id)));
+            prop_assert_eq!(Scope::parse(&part.to_string()), Some(part));
         }
     }
 }

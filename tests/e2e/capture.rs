@@ -281,7 +281,7 @@ async fn outbox_after(sql: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_statement_records_each_scope_once() {
     assert_eq!(
-        outbox_after("UPDATE orders SET status = 'cancelled', created_by = NULL WHERE org_id = 42")
+        outbox_after("UPDATE customers SET name = name || '!' WHERE org_id = 42")
             .await
             .iter()
             .filter(|scope| scope.starts_with("m org"))

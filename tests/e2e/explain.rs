@@ -30,9 +30,9 @@ async fn a_query_is_explained_table_by_table() {
             "{org:{org}}:dashboard:{digest of from, region, to}",
             "max_staleness  1s",
             "ttl            5m",
-            "scopes         org:{org}, org:*\n",
-            "orders           rows of org:{org} by org_id; insert, delete, update of customer_id, id, ordered_on, org_id, status\n",
-            "payments         rows of org:{org} by orders.org_id along foreign keys; insert, delete, update of amount, order_id\n",
+            "scopes         org:{org}, org:*, org:{org}?day={from}..{to}&region={region}\n",
+            "orders           rows of org:{org} by org_id, day by ordered_on, region by customers.region; insert, delete, update of customer_id, id, ordered_on, org_id, status\n",
+            "payments         rows of org:{org} by orders.org_id along foreign keys, day by orders.ordered_on, region by orders.customers.region; insert, delete, update of amount, order_id\n",
             "products         rows of org:{org} by order_items.orders.org_id along foreign keys; insert, delete, update of category, id, name\n",
         ],
     );
@@ -74,7 +74,7 @@ async fn what_is_told_of_a_query_is_told_to_programs_too() {
             "ttl_ms": 300_000,
             "on_change": "expire",
             "l1_ms": 0,
-            "scopes": ["org:{org}", "org:*"],
+            "scopes": ["org:{org}", "org:*", "org:{org}?day={from}..{to}&region={region}"],
             "tables": null,
             "acknowledged": [],
             "findings": [],
@@ -90,13 +90,16 @@ async fn what_is_told_of_a_query_is_told_to_programs_too() {
         *table("orders"),
         json!({
             "table": "orders",
-            "rows_of": {"member": "org:{org}", "column": "org_id", "along": []},
+            "rows_of": {
+                "member": "org:{org}", "column": "org_id", "along": [],
+                "parts": {"day": "ordered_on", "region": "customers.region"},
+            },
             "update_of": ["customer_id", "id", "ordered_on", "org_id", "status"],
         })
     );
     assert_eq!(
         table("products")["rows_of"],
-        json!({"member": "org:{org}", "column": "org_id", "along": ["order_items", "orders"]})
+        json!({"member": "org:{org}", "column": "org_id", "along": ["order_items", "orders"], "parts": {}})
     );
 
     let inventory = json("inventory");
@@ -122,9 +125,10 @@ async fn a_change_is_tried_and_taken_back() {
     );
     assert_says(&ran, &["order:7 → order of order 7\n"]);
     let (_, member) = ran.stdout.split_once("  org:").unwrap();
-    let (org, queries) = member.split_once(" → ").unwrap();
+    let (part, queries) = member.split_once(" → ").unwrap();
+    let (org, facets) = part.split_once('?').unwrap();
     assert!(
-        queries.starts_with(&format!("dashboard of org {org}\n")),
+        queries.starts_with(&format!("dashboard of org {org}, {facets}\n")),
         "{ran:?}"
     );
     assert!(!ran.stdout.contains("products"), "{ran:?}");

@@ -41,6 +41,7 @@ mod metrics;
 mod origin_loss;
 mod outbox;
 mod partitions;
+mod parts;
 mod prometheus;
 mod proxy;
 mod purge;

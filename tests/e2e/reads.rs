@@ -214,7 +214,10 @@ async fn every_query_of_the_example_answers_and_is_cached_as_declared() {
 async fn the_origin_names_the_scopes_of_an_answer() {
     let stack = Stack::start().await;
     let answer = stack.ask(&dashboard(42)).await;
-    assert_eq!(answer.header("cache-groups"), r#""org:42", "org:*""#);
+    assert_eq!(
+        answer.header("cache-groups"),
+        r#""org:42", "org:*", "org:42?day=2025-Q1""#
+    );
     assert!(answer.header("tidemark-as-of").parse::<i64>().is_ok());
 }
 

@@ -56,8 +56,9 @@ async fn a_miss_writes_missing_stamps_and_one_entry() {
             .filter(|command| command.starts_with(prefix));
         of_kind.count()
     };
-    // All of the six tables tell whose their rows are. Both at once, where the tidemark is.
-    let stamps = "\"3\" \"tm:tidemark\" \"tm:{org:42}\" \"tm:{org:*}\" ";
+    // All of the six tables tell whose their rows are, and one part covers a quarter. All at once, where the
+    // tidemark is.
+    let stamps = "\"4\" \"tm:tidemark\" \"tm:{org:42}\" \"tm:{org:*}\" \"tm:{org:42}?";
     let stamping = commands.iter().filter(|command| command.contains(stamps));
     assert_eq!(stamping.count(), 1, "{commands:#?}");
     assert!(

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    mark::{FOLD_AT, Mark},
+    mark::{FOLD_AT, Mark, PARTS_AT, column_of},
     name::{dollar_quoted, literal, quoted_part},
     relation::KeyColumn,
 };
@@ -72,6 +72,7 @@ impl Operation {
 }
 
 /// A mark in one function: on the rows of which condition it stands, if not on all of them.
+#[derive(Clone, Copy)]
 struct Marked<'a> {
     mark: &'a Mark,
     condition: Option<usize>,
@@ -150,32 +151,35 @@ REVOKE ALL ON FUNCTION {name}() FROM PUBLIC;
                 condition: None,
             })
             .collect();
-        let columns = columns_of(&marks);
-        if columns.is_empty() {
+        if columns_of(&marks).is_empty() {
             return format!(
                 "BEGIN\n  IF EXISTS (SELECT FROM {rows}) THEN\n    {};\n  END IF;\n  RETURN NULL;\nEND\n",
                 self.everything()
             );
         }
-        let touched = format!(
-            "NOT MATERIALIZED (SELECT {} FROM {rows} AS r)",
-            side("r", &columns)
-        );
+        let many = |marks: &[Marked<'_>]| {
+            let columns = columns_of(marks);
+            let touched = format!(
+                "NOT MATERIALIZED (SELECT {} FROM {rows} AS r)",
+                side("r", &columns)
+            );
+            self.record_many(marks, &names("c", columns.len()), &columns, &touched)
+        };
         format!(
             "DECLARE
   rows_after pg_catalog.int8;
 BEGIN
-  SELECT pg_catalog.count(*) INTO rows_after FROM (SELECT FROM {rows} LIMIT 2) AS few;
+  SELECT pg_catalog.count(*) INTO rows_after FROM (SELECT FROM {rows} LIMIT {limit}) AS few;
   IF rows_after OPERATOR(pg_catalog.=) 1 THEN
     {one};
-  ELSIF rows_after OPERATOR(pg_catalog.>) 1 THEN
-    {many};
+  {several}
   END IF;
   RETURN NULL;
 END
 ",
+            limit = counted(&marks),
             one = self.record_one(&marks, &format!("{rows} AS r"), &["r"]),
-            many = self.record_many(&marks, &names("c", columns.len()), &columns, &touched),
+            several = several(&marks, &["rows_after"], many),
         )
     }
 
@@ -199,9 +203,8 @@ END
             marks.push(Marked { mark, condition });
         }
         let conditional = marks.iter().all(|marked| marked.condition.is_some());
-        let columns = columns_of(&marks);
         let paired = paired(&self.key);
-        if columns.is_empty() {
+        if columns_of(&marks).is_empty() {
             let touched = match conditions.first() {
                 None => "new_rows".to_owned(),
                 Some(used) => format!("{paired} WHERE {}", differs(&self.key, used)),
@@ -211,30 +214,34 @@ END
                 self.whole_row("'{}'::pg_catalog.text[]")
             );
         }
-        let touched = if conditions.is_empty() {
-            format!(
-                "NOT MATERIALIZED (SELECT {} FROM old_rows AS o UNION ALL SELECT {} FROM new_rows AS n)",
-                side("o", &columns),
-                side("n", &columns)
-            )
-        } else {
-            let counts = if conditional {
-                let any = names("d.d", conditions.len());
-                format!(" WHERE {}", any.join(" OR "))
+        let many = |marks: &[Marked<'_>]| {
+            let columns = columns_of(marks);
+            let touched = if conditions.is_empty() {
+                format!(
+                    "NOT MATERIALIZED (SELECT {} FROM old_rows AS o UNION ALL SELECT {} FROM new_rows AS n)",
+                    side("o", &columns),
+                    side("n", &columns)
+                )
             } else {
-                String::new()
-            };
-            format!(
-                "MATERIALIZED (SELECT s.*, d.* FROM {paired}
+                let counts = if conditional {
+                    let any = names("d.d", conditions.len());
+                    format!(" WHERE {}", any.join(" OR "))
+                } else {
+                    String::new()
+                };
+                format!(
+                    "MATERIALIZED (SELECT s.*, d.* FROM {paired}
       CROSS JOIN LATERAL (VALUES ({before}), ({after})) AS s
       CROSS JOIN LATERAL (SELECT {differ}) AS d ({conditions}){counts})",
-                before = side("o", &columns),
-                after = side("n", &columns),
-                differ = join(&conditions, ", ", |used| differs(&self.key, used)),
-                conditions = names("d", conditions.len()).join(", "),
-            )
+                    before = side("o", &columns),
+                    after = side("n", &columns),
+                    differ = join(&conditions, ", ", |used| differs(&self.key, used)),
+                    conditions = names("d", conditions.len()).join(", "),
+                )
+            };
+            let names = [names("c", columns.len()), names("d", conditions.len())].concat();
+            self.record_many(marks, &names, &columns, &touched)
         };
-        let touched_columns = [names("c", columns.len()), names("d", conditions.len())].concat();
 
         // Whether a single row differs is asked before anything is written: that is all that an
         // update of columns that don't matter costs.
@@ -261,25 +268,25 @@ END
   rows_before pg_catalog.int8;
   rows_after pg_catalog.int8;{declared}
 BEGIN
-  SELECT (SELECT pg_catalog.count(*) FROM (SELECT FROM old_rows LIMIT 2) AS few),
-         (SELECT pg_catalog.count(*) FROM (SELECT FROM new_rows LIMIT 2) AS few){asked}
+  SELECT (SELECT pg_catalog.count(*) FROM (SELECT FROM old_rows LIMIT {limit}) AS few),
+         (SELECT pg_catalog.count(*) FROM (SELECT FROM new_rows LIMIT {limit}) AS few){asked}
     INTO rows_before, rows_after{into};
   IF rows_before OPERATOR(pg_catalog.=) 1 AND rows_after OPERATOR(pg_catalog.=) 1 THEN
     IF {any} THEN
       {one};
     END IF;
-  ELSIF rows_before OPERATOR(pg_catalog.>) 0 OR rows_after OPERATOR(pg_catalog.>) 0 THEN
-    {many};
+  {several}
   END IF;
   RETURN NULL;
 END
 ",
+            limit = counted(&marks),
             one = self.record_one(
                 &marks,
                 "old_rows AS o CROSS JOIN new_rows AS n",
                 &["o", "n"]
             ),
-            many = self.record_many(&marks, &touched_columns, &columns, &touched),
+            several = several(&marks, &["rows_before", "rows_after"], many),
         )
     }
 
@@ -289,18 +296,12 @@ END
             .iter()
             .any(|marked| marked.condition != marks[0].condition);
         let rows = join(marks, ",\n        ", |Marked { mark, condition }| {
-            // All columns of a key are there, or it refers to nothing.
-            let there = join(sides, " OR ", |side| {
-                join(mark.columns(), " AND ", |column| {
-                    format!("{side}.{} IS NOT NULL", quoted_part(column))
-                })
-            });
+            let there = join(sides, " OR ", |side| mark.refers(column_of(side)));
             let value = |side: &&str| {
-                let values = join(mark.columns(), ", ", |column| {
-                    format!("{side}.{}::pg_catalog.text", quoted_part(column))
-                });
+                let column = column_of(side);
+                let values = join(mark.columns(), ", ", |name| mark.text(name, &column(name)));
                 match mark {
-                    Mark::Key { .. } => format!("ARRAY[{values}]"),
+                    Mark::Key { .. } | Mark::Part { .. } => format!("ARRAY[{values}]"),
                     Mark::Member { .. } | Mark::Table => values,
                 }
             };
@@ -314,7 +315,9 @@ END
                 Mark::Table => {
                     self.whole_row(&members(counts, "'{}'::pg_catalog.text[]".to_owned()))
                 }
-                Mark::Member { family: name, .. } | Mark::Key { path: name, .. } => {
+                Mark::Member { family: name, .. }
+                | Mark::Key { path: name, .. }
+                | Mark::Part { path: name, .. } => {
                     let condition = match counts {
                         None => there,
                         Some(counts) => format!("{counts} AND ({there})"),
@@ -357,20 +360,17 @@ END
                     "SELECT {source}, 't'::pg_catalog.\"char\", {source}, '{{}}'::pg_catalog.text[]{only_if}",
                 );
             };
-            let values = join(mark.columns(), ", ", |column| {
-                format!("t.{}", place(column))
-            });
-            let there = join(mark.columns(), " AND ", |column| {
-                format!("t.{} IS NOT NULL", place(column))
-            });
+            let of_row = |column: &String| format!("t.{}", place(column));
+            let values = join(mark.columns(), ", ", of_row);
+            let there = mark.refers(of_row);
             let counts = counts.map_or_else(String::new, |counts| format!("{counts} AND "));
             let value = join(mark.columns(), ", ", |column| {
-                format!("d.{}::pg_catalog.text", place(column))
+                mark.text(column, &format!("d.{}", place(column)))
             });
             let folds = format!("pg_catalog.count(*) OPERATOR(pg_catalog.>) {FOLD_AT}");
             let family = format!("{}::pg_catalog.text", literal(family));
             let (name, value) = match mark {
-                Mark::Key { path, .. } => (
+                Mark::Key { path, .. } | Mark::Part { path, .. } => (
                     format!("CASE WHEN {folds} THEN {family} ELSE {} END", literal(path)),
                     format!("ARRAY[{value}]"),
                 ),
@@ -402,7 +402,51 @@ const fn kind(mark: &Mark) -> char {
         Mark::Table => 't',
         Mark::Member { .. } => 'm',
         Mark::Key { .. } => 'p',
+        Mark::Part { .. } => 'q',
     }
+}
+
+/// Up to how many rows are to be counted, to know which branch they take.
+fn counted(marks: &[Marked<'_>]) -> u32 {
+    if tell_parts(marks) { PARTS_AT + 1 } else { 2 }
+}
+
+fn tell_parts(marks: &[Marked<'_>]) -> bool {
+    marks.iter().any(|it| matches!(it.mark, Mark::Part { .. }))
+}
+
+/// The branches for several rows, which are counted in these variables: parts are told apart only if there
+/// are not too many.
+fn several(
+    marks: &[Marked<'_>],
+    counts: &[&str],
+    record: impl Fn(&[Marked<'_>]) -> String,
+) -> String {
+    let more_than = |number: u32| {
+        join(counts, " OR ", |count| {
+            format!("{count} OPERATOR(pg_catalog.>) {number}")
+        })
+    };
+    let mut branches = String::new();
+    if tell_parts(marks) {
+        let whole: Vec<_> = marks
+            .iter()
+            .map(|marked| Marked {
+                mark: marked.mark.whole(),
+                ..*marked
+            })
+            .collect();
+        branches = format!(
+            "ELSIF {} THEN\n    {};\n  ",
+            more_than(PARTS_AT),
+            record(&whole)
+        );
+    }
+    format!(
+        "{branches}ELSIF {} THEN\n    {};",
+        more_than(0),
+        record(marks)
+    )
 }
 
 /// The columns of all marks, each once.

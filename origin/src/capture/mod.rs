@@ -137,21 +137,30 @@ pub enum PathError {
     },
     /// A member's column whose texts are not those of the parameter.
     #[error(
-        "{table:?} has {column:?} of type {column_type}, but the member is the {param_type} parameter {param:?} of query {query:?}, and its text would not be the same; a member's column is smallint, integer or bigint for int, uuid for uuid, text, varchar or an enum type for text and enum"
+        "{table:?} has {column:?} of type {column_type}, but the member is the {param_type} parameter {param:?} of query {query:?}, and its text would not be the same; a member's column is smallint, integer or bigint for int, uuid for uuid, text, varchar or an enum type for text and enum",
+        table = .0.table, column = .0.column, column_type = .0.column_type, query = .0.query, param = .0.param, param_type = .0.param_type
     )]
-    Member {
-        /// The table.
-        table: String,
-        /// The column.
-        column: String,
-        /// Its type.
-        column_type: String,
-        /// A query whose scope is of that family.
-        query: String,
-        /// Its parameter.
-        param: String,
-        /// The parameter's type.
-        param_type: String,
+    Member(Unfit),
+    /// A facet's column whose values are not those of the parameter.
+    #[error(
+        "{table:?} has {column:?} of type {column_type}, but the facet {facet:?} is the {param_type} parameter {param:?} of query {query:?}; a facet's column is date for days, and else smallint, integer or bigint for int, uuid for uuid, text, varchar or an enum type for text and enum",
+        table = .unfit.table, column = .unfit.column, column_type = .unfit.column_type, query = .unfit.query, param = .unfit.param, param_type = .unfit.param_type
+    )]
+    Facet {
+        /// The facet.
+        facet: String,
+        /// What does not fit.
+        unfit: Unfit,
+    },
+    /// A row would have several values of a facet.
+    #[error(
+        "the facet {facet:?} leads to {there:?}, of which several rows may refer to one; its path has to follow what a row refers to"
+    )]
+    FacetAgainst {
+        /// The facet.
+        facet: String,
+        /// The table whose rows refer.
+        there: String,
     },
     /// A foreign key on the path whose values have no single text.
     #[error(
@@ -173,6 +182,23 @@ pub enum PathError {
         /// The table.
         table: String,
     },
+}
+
+/// A column that is compared with a parameter, and has other texts.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// The table.
+    pub table: String,
+    /// The column.
+    pub column: String,
+    /// Its type.
+    pub column_type: String,
+    /// A query that compares it.
+    pub query: String,
+    /// The query's parameter.
+    pub param: String,
+    /// The parameter's type.
+    pub param_type: String,
 }
 
 impl CaptureError {
@@ -206,16 +232,20 @@ impl Installation {
             let relation = Relation::named(connection, table).await?;
             let mut marks = Vec::with_capacity(captures.len());
             for capture in captures {
-                let Touches::Family(source) = &capture.touches else {
-                    marks.push((Mark::Table, capture));
-                    continue;
+                let (source, facets) = match &capture.touches {
+                    Touches::Table => {
+                        marks.push((Mark::Table, capture));
+                        continue;
+                    }
+                    Touches::Family(source) => (source, &[][..]),
+                    Touches::Parts(source, facets) => (source, facets.as_slice()),
                 };
-                let resolved = path::resolve(connection, catalog, &relation, source).await?;
+                let resolved =
+                    path::resolve(connection, catalog, &relation, source, facets).await?;
                 marks.push((resolved.mark, capture));
                 steps.extend(resolved.steps);
-                if let Some(path) = resolved.path {
-                    paths.insert(path.name().to_owned(), path);
-                }
+                let named = |path: path::Path| (path.name().to_owned(), path);
+                paths.extend(resolved.paths.into_iter().map(named));
                 for (table, columns) in resolved.deciding {
                     let of_family = deciding.entry((table, source.family.clone()));
                     of_family.or_default().extend(columns);
@@ -237,7 +267,7 @@ impl Installation {
             for (mark, capture) in &marks {
                 if let (Some(family), false) = (mark.family(), capture.queries.is_empty()) {
                     let place = (relation.name.clone(), family.to_owned());
-                    membership.insert(place, mark.columns().to_vec());
+                    membership.insert(place, mark.whole().columns().to_vec());
                 }
             }
             let relatives = relation.relatives(connection).await?;
@@ -424,10 +454,14 @@ async fn target<'r>(
 fn invalidate_all(captures: &BTreeMap<&str, Vec<Capture<'_>>>) -> String {
     let mut scopes = BTreeSet::new();
     for (table, captures) in captures {
-        scopes.extend(captures.iter().map(|capture| match &capture.touches {
-            Touches::Table => format!("('t', {})", literal(table)),
-            Touches::Family(source) => format!("('f', {})", literal(&source.family)),
-        }));
+        scopes.extend(
+            captures
+                .iter()
+                .map(|capture| match capture.touches.source() {
+                    None => format!("('t', {})", literal(table)),
+                    Some(source) => format!("('f', {})", literal(&source.family)),
+                }),
+        );
     }
     if scopes.is_empty() {
         return String::new();

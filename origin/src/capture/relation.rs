@@ -51,6 +51,8 @@ pub(super) enum Texts {
     Text,
     /// `true` and `false`.
     Bool,
+    /// Of days; they depend on settings, unless they are asked for in one form.
+    Day,
     /// Not one for each value, or dependent on settings.
     Unstable,
 }
@@ -198,6 +200,7 @@ impl Relation {
                     "text" | "varchar" if deterministic => Texts::Text,
                     "enum" => Texts::Text,
                     "bool" => Texts::Bool,
+                    "date" => Texts::Day,
                     _ => Texts::Unstable,
                 },
             }),

@@ -18,6 +18,7 @@ END $$;
 --   m  `members` of the family `name`
 --   p  rows at the begin of a path: `members` are keys of the path `name`, an array with the values of
 --      each, which tidemark.members() resolves to members of the path's family
+--   q  the same for a path that leads to parts of members, each as a JSON text
 -- `members` may hold NULL, which is none, and repeat itself.
 CREATE TABLE IF NOT EXISTS tidemark.outbox (
     xact    xid8   NOT NULL DEFAULT pg_current_xact_id(),

@@ -161,6 +161,7 @@ pub async fn examine(
     let mut warnings = Vec::new();
     if let Some(installation) = &installation {
         warnings.extend(paths::unused_members(installation, catalog, &uses));
+        warnings.extend(paths::unused_facets(catalog, &uses));
         warnings.extend(paths::without_index(installation));
     }
     Ok(Examination {

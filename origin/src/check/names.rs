@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgConnection;
-use tidemark_shared::catalog::Catalog;
+use tidemark_shared::catalog::{Catalog, Table};
 
 use crate::capture;
 
@@ -51,13 +51,7 @@ impl Names {
             .values()
             .flat_map(|query| &query.reads)
             .chain(catalog.tables.keys())
-            .chain(
-                catalog
-                    .tables
-                    .values()
-                    .flatten()
-                    .flat_map(|source| &source.via),
-            )
+            .chain(catalog.tables.values().flat_map(on_the_way))
             .collect();
         let names: Vec<String> = names.into_iter().cloned().collect();
         let quoted: Vec<String> = names.iter().map(|name| capture::quoted(name)).collect();
@@ -91,4 +85,12 @@ impl Names {
         let (name, _) = self.0.iter().find(|(_, resolved)| resolved.oid == oid)?;
         Some(name)
     }
+}
+
+/// The tables through which the paths of a table lead.
+fn on_the_way(table: &Table) -> impl Iterator<Item = &String> {
+    let members = table.families.iter().map(|source| &source.path);
+    members
+        .chain(table.facets.values())
+        .flat_map(|path| &path.via)
 }

@@ -42,6 +42,38 @@ pub(super) fn unused_members(
     warnings
 }
 
+/// A query whose SQL ignores by what it is narrowed within its member probably reads other rows as well.
+pub(super) fn unused_facets(catalog: &Catalog, uses: &BTreeMap<String, QueryUse>) -> Vec<Finding> {
+    let mut warnings = Vec::new();
+    for (name, query) in &catalog.queries {
+        let (Some(member), Some(parts), Some(used)) = (&query.member, &query.parts, uses.get(name))
+        else {
+            continue;
+        };
+        for table in &query.reads {
+            let told = catalog.facets(table, &member.family).into_iter().flatten();
+            for source in told.filter(|source| parts.contains_key(&source.facet)) {
+                let end = source.path.via.last().unwrap_or(table);
+                let column = &source.path.column;
+                let Some(Columns::Named(columns)) = used.columns.get(end) else {
+                    continue;
+                };
+                if columns.contains(column) {
+                    continue;
+                }
+                warnings.push(Finding {
+                    subject: format!("query {name:?} ({})", query.sql),
+                    problem: format!(
+                        "where narrows {table} by {facet}, but the SQL does not look at {end}.{column}; make sure that it reads no rows of another {facet}, or add that condition",
+                        facet = source.facet,
+                    ),
+                });
+            }
+        }
+    }
+    warnings
+}
+
 /// Foreign keys whose referring columns have no index.
 pub(super) fn without_index(installation: &Installation) -> Vec<Finding> {
     let slow = installation.steps().filter(|step| !step.is_indexed);

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use futures_util::StreamExt as _;
 use serde::Serialize;
-use tidemark_shared::event::Event;
+use tidemark_shared::{event::Event, part};
 use tokio::time;
 
 use super::{
@@ -85,9 +85,10 @@ async fn listen(args: &TailArgs) -> anyhow::Result<()> {
 }
 
 fn line(event: &Event, age_ms: i64) -> String {
-    let scopes = event.scopes.iter().take(SHOWN).map(ToString::to_string);
+    let told = part::finest(&event.scopes);
+    let scopes = told.iter().take(SHOWN).map(ToString::to_string);
     let scopes = scopes.collect::<Vec<_>>().join(" ");
-    let more = match event.scopes.len().saturating_sub(SHOWN) {
+    let more = match told.len().saturating_sub(SHOWN) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tidemark_shared::{
     catalog::{Catalog, Query},
+    part,
     scope::Scope,
 };
 
@@ -28,7 +29,7 @@ const CHANGES: [&str; 8] = [
 pub struct Effect {
     /// For each statement its first word, and how many rows it touched.
     pub statements: Vec<(String, u64)>,
-    /// The scopes that it would invalidate.
+    /// The scopes that it would invalidate; of parts the finest.
     pub scopes: Vec<Scope>,
 }
 
@@ -103,9 +104,10 @@ async fn in_transaction(
     let recorded = outbox::visible(connection).await?;
     let own = recorded.into_iter().filter(|row| !others.contains(&row.id));
     let scopes: BTreeSet<_> = own.flat_map(|row| row.scopes).collect();
+    let scopes: Vec<_> = scopes.into_iter().collect();
     Ok(Effect {
         statements: ran,
-        scopes: scopes.into_iter().collect(),
+        scopes: part::finest(&scopes).into_iter().cloned().collect(),
     })
 }
 
@@ -125,6 +127,7 @@ pub fn invalidated(catalog: &Catalog, scope: &Scope) -> Vec<String> {
         .map(|Query { name, .. }| match scope {
             Scope::Table(_) => name.clone(),
             Scope::Member { family, id } => format!("{name} of {family} {id}"),
+            Scope::Part { family, id, facets } => format!("{name} of {family} {id}, {facets}"),
             Scope::Family(family) => format!("{name} of every {family}"),
         })
         .collect()

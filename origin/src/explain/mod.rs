@@ -2,11 +2,15 @@
 
 pub mod change;
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use serde::Serialize;
 use tidemark_shared::{
-    catalog::{Catalog, FamilySource, MemberScope, Query},
+    catalog::{Catalog, ColumnPath, MemberScope, Narrowed, Query},
     key::Key,
     policy::OnChange,
     scope::Scope,
@@ -54,6 +58,8 @@ struct MemberRows {
     column: String,
     /// The tables that foreign keys lead along to it.
     along: Vec<String>,
+    /// Where changes tell parts of the member: for each facet the way to its column, as in `customers.region`.
+    parts: BTreeMap<String, String>,
 }
 
 /// Something that no trigger sees, and that the catalog accepts.
@@ -103,6 +109,14 @@ fn scopes(query: &Query) -> Vec<String> {
     if let Some(member) = &query.member {
         scopes.push(member_pattern(member));
         scopes.push(Scope::Family(member.family.clone()).to_string());
+        if let Some(parts) = &query.parts {
+            let shown = |(facet, by): (&String, &Narrowed)| match by {
+                Narrowed::Days { from, to } => format!("{facet}={{{from}}}..{{{to}}}"),
+                Narrowed::Word { param, .. } => format!("{facet}={{{param}}}"),
+            };
+            let parts: Vec<_> = parts.iter().map(shown).collect();
+            scopes.push(format!("{}?{}", member_pattern(member), parts.join("&")));
+        }
     }
     scopes.extend(query.whole_tables.iter().cloned());
     scopes
@@ -115,14 +129,18 @@ fn member_pattern(MemberScope { family, param }: &MemberScope) -> String {
 /// Which rows of a table matter, and how they are told from others; None where any row does.
 fn rows(catalog: &Catalog, query: &Query, table: &str) -> Option<MemberRows> {
     let member = query.member.as_ref()?;
-    let sources = catalog.tables.get(table)?;
-    let FamilySource { via, column, .. } = sources
-        .iter()
-        .find(|source| source.family == member.family)?;
+    let ColumnPath { via, column } = &query.narrowing(catalog, table)?.path;
+    let facets = catalog.facets(table, &member.family).into_iter().flatten();
+    let parts = facets.map(|source| {
+        let way = source.path.via.iter().chain([&source.path.column]);
+        let way: Vec<_> = way.map(String::as_str).collect();
+        (source.facet, way.join("."))
+    });
     Some(MemberRows {
         member: member_pattern(member),
         column: column.clone(),
         along: via.clone(),
+        parts: parts.collect(),
     })
 }
 
@@ -216,6 +234,7 @@ impl fmt::Display for MemberRows {
             member,
             column,
             along,
+            parts,
         } = self;
         match along.as_slice() {
             [] => write!(f, "rows of {member} by {column}"),
@@ -224,7 +243,11 @@ impl fmt::Display for MemberRows {
                 "rows of {member} by {}.{column} along foreign keys",
                 along.join(".")
             ),
+        }?;
+        for (facet, by) in parts {
+            write!(f, ", {facet} by {by}")?;
         }
+        Ok(())
     }
 }
 

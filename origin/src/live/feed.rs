@@ -9,7 +9,7 @@ use tidemark_shared::{
     epoch::Epoch,
     event::Event,
     key::Keyspace,
-    scope::Scope,
+    part,
 };
 use tokio::time::{self, Instant};
 
@@ -139,13 +139,14 @@ impl Listener<'_> {
             let is_cached = query.policy.is_cacheable();
             is_cached && event.scopes.iter().any(|scope| query.depends_on(scope))
         };
-        let scopes = event.scopes.iter().take(SCOPES);
+        let told = part::finest(&event.scopes);
+        let scopes = told.iter().take(SCOPES);
         Change {
             id: event.id,
             at,
             as_of: event.as_of,
-            scopes: scopes.map(Scope::to_string).collect(),
-            more: event.scopes.len().saturating_sub(SCOPES),
+            scopes: scopes.map(ToString::to_string).collect(),
+            more: told.len().saturating_sub(SCOPES),
             queries: queries
                 .filter(is_touched)
                 .map(|query| query.name.clone())

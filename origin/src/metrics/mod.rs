@@ -168,6 +168,7 @@ pub(crate) fn count_invalidations(scopes: &[Scope]) {
         let (kind, name) = match scope {
             Scope::Table(table) => ("table", table),
             Scope::Member { family, .. } => ("member", family),
+            Scope::Part { family, .. } => ("part", family),
             Scope::Family(family) => ("family", family),
         };
         metrics::counter!(

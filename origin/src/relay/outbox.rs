@@ -2,8 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
-use tidemark_shared::{event::EventId, scope::Scope};
+use tidemark_shared::{
+    event::EventId,
+    part::{self, FacetValue, Facets},
+    scope::Scope,
+};
 
 use super::RelayError;
 use crate::{
@@ -81,8 +86,36 @@ pub struct Recorded {
     pub scopes: BTreeSet<Scope>,
 }
 
+/// The kind of a row whose keys have been resolved.
+const RESOLVED: &str = "translate(kind::text, 'pq', 'rs')";
+
+/// What a path to parts of members leads to.
+#[derive(Deserialize)]
+struct Found {
+    member: String,
+    facets: Vec<FoundFacet>,
+}
+
+#[derive(Deserialize)]
+struct FoundFacet {
+    facet: String,
+    day: Option<String>,
+    word: Option<String>,
+}
+
+impl Found {
+    fn row(self) -> (String, Facets) {
+        let facets = self.facets.into_iter();
+        let facets = facets.map(|FoundFacet { facet, day, word }| {
+            let day = day.and_then(|day| FacetValue::day(&day));
+            (facet, day.or(word.map(FacetValue::Word)))
+        });
+        (self.member, facets.collect())
+    }
+}
+
 /// The scopes that a row names. Keys of a path name none, until they are resolved: that is a row of
-/// kind `r`.
+/// kind `r`, or `s` for parts.
 fn scopes(row: &PgRow) -> Result<BTreeSet<Scope>, RelayError> {
     let kind: String = row.try_get("kind")?;
     let name: String = row.try_get("name")?;
@@ -98,9 +131,17 @@ fn scopes(row: &PgRow) -> Result<BTreeSet<Scope>, RelayError> {
                 .map(|member| Scope::member(family, member))
                 .collect()
         }
+        ("s", Some(found)) => {
+            let found = found.iter().flatten();
+            let found: Vec<Found> = found
+                .map(|found| serde_json::from_str(found))
+                .collect::<Result<_, _>>()
+                .map_err(|_| RelayError::Illegible("outbox"))?;
+            part::touched(family, found.into_iter().map(Found::row))
+        }
         // Too many to name, or a path of an installation that is gone: nobody knows where it led.
-        ("r", None) => BTreeSet::from([Scope::Family(family.to_owned())]),
-        ("p", _) => BTreeSet::new(),
+        ("r" | "s", None) => BTreeSet::from([Scope::Family(family.to_owned())]),
+        ("p" | "q", _) => BTreeSet::new(),
         _ => return Err(RelayError::Illegible("outbox")),
     })
 }
@@ -124,16 +165,16 @@ pub(super) async fn drain(
              SELECT id, kind, name, members, source FROM tidemark.outbox
              WHERE xact >= $4::xid8 ORDER BY xact, id LIMIT {BATCH}
          ), keys AS (
-             SELECT name, array_agg(key ORDER BY id, place) AS keys
+             SELECT kind, name, array_agg(key ORDER BY id, place) AS keys
              FROM batch CROSS JOIN LATERAL unnest(members) WITH ORDINALITY AS k (key, place)
-             WHERE kind = 'p' GROUP BY name
+             WHERE kind IN ('p', 'q') GROUP BY kind, name
          )
          SELECT {AS_OF} AS as_of, pg_snapshot_xmin(pg_current_snapshot())::text AS horizon,
              {unchanged} AS unchanged, o.*
          FROM (SELECT) AS always
          LEFT JOIN LATERAL (
-             SELECT id, kind::text AS kind, name, CASE WHEN kind <> 'p' THEN members END AS members, source FROM batch
-             UNION ALL SELECT NULL, 'r', name, tidemark.members(name, keys), NULL FROM keys
+             SELECT id, kind::text AS kind, name, CASE WHEN kind NOT IN ('p', 'q') THEN members END AS members, source FROM batch
+             UNION ALL SELECT NULL, {RESOLVED}, name, tidemark.members(name, keys), NULL FROM keys
          ) AS o ON true",
         unchanged = capture::unchanged()
     )))
@@ -207,9 +248,11 @@ pub(super) async fn settle(
 /// PostgreSQL refuses, capture may not be installed; or a row is of another version.
 pub async fn visible(database: &mut PgConnection) -> Result<Vec<Recorded>, RelayError> {
     let rows = sqlx::query(
-        "SELECT id, CASE kind WHEN 'p' THEN 'r' ELSE kind::text END AS kind, name,
-             CASE kind WHEN 'p' THEN tidemark.members(name, ARRAY(SELECT unnest(members))) ELSE members END AS members
-         FROM tidemark.outbox ORDER BY xact, id",
+        AssertSqlSafe(format!(
+            "SELECT id, {RESOLVED} AS kind, name,
+             CASE WHEN kind IN ('p', 'q') THEN tidemark.members(name, ARRAY(SELECT unnest(members))) ELSE members END AS members
+         FROM tidemark.outbox ORDER BY xact, id"
+        )),
     )
     .fetch_all(database)
     .await?;

@@ -10,7 +10,7 @@ use std::{fmt, sync::LazyLock, time::Duration};
 
 use redis::{AsyncCommands as _, InfoDict, Script, aio::MultiplexedConnection};
 use tidemark_shared::{
-    epoch::Epoch, event::Event, key::Keyspace, stamp::Stamp, tidemark::Tidemark,
+    epoch::Epoch, event::Event, key::Keyspace, scope::Scope, stamp::Stamp, tidemark::Tidemark,
 };
 use tokio::time;
 
@@ -165,7 +165,8 @@ impl Region {
     /// Stamps the event's scopes, writes the tidemark that it stands for and publishes it, all or
     /// nothing. `upstream` is the epoch of the Redis that the event comes from, if not this one.
     ///
-    /// All scopes of an event get the same stamp: it is as new to each of them as one of its own.
+    /// All scopes of an event get the same stamp: it is as new to each of them as one of its own. Parts
+    /// that have none get none: see `apply.lua`.
     ///
     /// # Errors
     /// [`RegionError::Overtaken`] where nothing was written; any other error leaves open whether the
@@ -186,7 +187,10 @@ impl Region {
         let bytes = tidemark.to_json().into_bytes();
         let stamp = Stamp::new(event.as_of, rand::random());
         let mut script = APPLY.key(self.keyspace.tidemark());
-        for scope in &event.scopes {
+        let is_part = |scope: &&Scope| matches!(scope, Scope::Part { .. });
+        let (parts, others): (Vec<_>, Vec<_>) = event.scopes.iter().partition(is_part);
+        let before_parts = 1 + others.len();
+        for scope in others.into_iter().chain(parts) {
             script.key(self.keyspace.stamp(scope));
         }
         script
@@ -196,7 +200,8 @@ impl Region {
             .arg(event.stamp_ttl_ms)
             .arg(self.keyspace.events())
             // An event is texts and numbers, which always serialize.
-            .arg(serde_json::to_string(event).unwrap_or_default());
+            .arg(serde_json::to_string(event).unwrap_or_default())
+            .arg(before_parts);
         let applied: bool = script.invoke_async(&mut self.redis).await?;
         if !applied {
             return Err(RegionError::Overtaken);

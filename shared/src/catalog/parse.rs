@@ -1,5 +1,7 @@
 //! From TOML to a valid catalog: first the document's form, then what it means.
 
+mod facets;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -10,7 +12,10 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use toml::{Spanned, Value as Toml};
 
-use super::{Capacity, Catalog, CatalogError, Command, FamilySource, MemberScope, Query, Shape};
+use super::{
+    Capacity, Catalog, CatalogError, ColumnPath, Command, FamilySource, MemberScope, Query, Shape,
+    Table,
+};
 use crate::{
     param::{DeclarationError, Fallback, ParamSpec, ParamSpecs, ParamType},
     path,
@@ -41,6 +46,8 @@ struct QueryTable {
     #[serde(default)]
     acknowledge: BTreeMap<Spanned<String>, Spanned<String>>,
     scope: Option<Spanned<String>>,
+    #[serde(default, rename = "where")]
+    narrowed: BTreeMap<Spanned<String>, Spanned<String>>,
     ttl: Option<Spanned<String>>,
     max_staleness: Option<Spanned<String>>,
     l1: Option<Spanned<String>>,
@@ -68,6 +75,8 @@ struct CommandTable {
 #[serde(deny_unknown_fields)]
 struct TableTable {
     scope: Spanned<Toml>,
+    #[serde(default)]
+    facets: BTreeMap<Spanned<String>, Spanned<String>>,
 }
 
 /// The text being read, to turn a place in it into a line.
@@ -106,7 +115,11 @@ pub(super) fn catalog(file: &str, text: &str) -> Result<Catalog, CatalogError> {
     let mut tables = BTreeMap::new();
     for (name, table) in &document.table {
         source.table_name(name)?;
-        tables.insert(name.get_ref().clone(), source.families(&table.scope)?);
+        let table = Table {
+            families: source.families(&table.scope)?,
+            facets: source.facets(&table.facets)?,
+        };
+        tables.insert(name.get_ref().clone(), table);
     }
 
     let mut queries = BTreeMap::new();
@@ -124,11 +137,13 @@ pub(super) fn catalog(file: &str, text: &str) -> Result<Catalog, CatalogError> {
     }
     source.distinct_routes(&paths)?;
     source.tables_are_read(&document, &queries)?;
-    Ok(Catalog {
+    let mut catalog = Catalog {
         queries,
         commands,
         tables,
-    })
+    };
+    source.join_facets(&document, &mut catalog)?;
+    Ok(catalog)
 }
 
 impl Source<'_> {
@@ -136,7 +151,7 @@ impl Source<'_> {
         &self,
         name: &Spanned<String>,
         table: &QueryTable,
-        tables: &BTreeMap<String, Vec<FamilySource>>,
+        tables: &BTreeMap<String, Table>,
     ) -> Result<Query, CatalogError> {
         self.name(name, "query")?;
         let params = self.params(&table.params, &table.path)?;
@@ -177,11 +192,8 @@ impl Source<'_> {
             None => None,
         };
         let narrowed = |read: &String| {
-            member.as_ref().is_some_and(|MemberScope { family, .. }| {
-                tables
-                    .get(read)
-                    .is_some_and(|sources| sources.iter().any(|source| source.family == *family))
-            })
+            let member = member.as_ref();
+            member.is_some_and(|member| carries(tables, read, &member.family))
         };
         let whole_tables = reads
             .iter()
@@ -191,6 +203,7 @@ impl Source<'_> {
         Ok(Query {
             name: name.get_ref().clone(),
             path: table.path.get_ref().clone(),
+            parts: Some(self.narrowed(&table.narrowed, &params)?),
             params,
             sql: self.sql_file(&table.sql)?,
             whole_tables,
@@ -383,7 +396,7 @@ impl Source<'_> {
         scope: &Spanned<String>,
         params: &ParamSpecs,
         reads: &[String],
-        tables: &BTreeMap<String, Vec<FamilySource>>,
+        tables: &BTreeMap<String, Table>,
     ) -> Result<MemberScope, CatalogError> {
         let fail = |problem: String, help: &str| self.error(&scope.span(), problem, help);
         let Some((family, param)) = family_and_placeholder(scope.get_ref()) else {
@@ -413,12 +426,7 @@ impl Source<'_> {
             }
             Some(_) => {}
         }
-        let carried = reads.iter().any(|table| {
-            tables
-                .get(table)
-                .is_some_and(|sources| sources.iter().any(|source| source.family == family))
-        });
-        if !carried {
+        if !reads.iter().any(|table| carries(tables, table, family)) {
             let first = reads.first().map_or("orders", String::as_str);
             return Err(fail(
                 format!("no table in reads belongs to the family {family:?}"),
@@ -451,18 +459,14 @@ impl Source<'_> {
         for text in texts {
             let (family, path) = family_and_placeholder(text)
                 .ok_or_else(|| fail(format!("{text:?} is no scope of a table")))?;
-            let mut steps: Vec<String> = path.split('.').map(str::to_owned).collect();
-            let column = steps.pop().unwrap_or_default();
-            if column.is_empty() || steps.iter().any(String::is_empty) {
-                return Err(fail(format!("{text:?} is no scope of a table")));
-            }
+            let path = column_path(path)
+                .ok_or_else(|| fail(format!("{text:?} is no scope of a table")))?;
             if sources.iter().any(|source| source.family == family) {
                 return Err(fail(format!("the family {family:?} is named twice")));
             }
             sources.push(FamilySource {
                 family: family.to_owned(),
-                via: steps,
-                column,
+                path,
             });
         }
         if sources.is_empty() {
@@ -674,11 +678,30 @@ fn records_help(problem: &str) -> DeclarationError {
     }
 }
 
+/// Whether the rows of a table belong to members of a family.
+fn carries(tables: &BTreeMap<String, Table>, table: &str, family: &str) -> bool {
+    let families = tables.get(table).map(|table| &table.families);
+    families.is_some_and(|families| families.iter().any(|source| source.family == family))
+}
+
 /// Splits `org:{org}` into `org` and `org`.
 fn family_and_placeholder(scope: &str) -> Option<(&str, &str)> {
     let (family, rest) = scope.split_once(':')?;
-    let placeholder = rest.strip_prefix('{')?.strip_suffix('}')?;
-    (is_word(family) && !placeholder.contains(['{', '}'])).then_some((family, placeholder))
+    Some((family, placeholder(rest)?)).filter(|(family, _)| is_word(family))
+}
+
+/// What stands in the braces of `{org}`.
+fn placeholder(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix('{')?.strip_suffix('}')?;
+    Some(inside).filter(|inside| !inside.contains(['{', '}']))
+}
+
+/// Splits `orders.org_id` into the way and the column.
+fn column_path(path: &str) -> Option<ColumnPath> {
+    let mut via: Vec<String> = path.split('.').map(str::to_owned).collect();
+    let column = via.pop()?;
+    let path = ColumnPath { via, column };
+    (!path.column.is_empty() && !path.via.iter().any(String::is_empty)).then_some(path)
 }
 
 fn is_word(text: &str) -> bool {

@@ -46,12 +46,24 @@ fn scopes_narrow_the_tables_that_carry_the_family() {
 
 /// What a table records: `org via orders` for each family, `whole` for itself; and for which queries.
 fn recorded(catalog: &Catalog, table: &str) -> Vec<(String, Vec<String>)> {
+    let way = |ColumnPath { via, column }: &ColumnPath| {
+        let way = via.iter().chain([column]);
+        way.map(String::as_str).collect::<Vec<_>>().join(".")
+    };
+    let member = |source: &FamilySource| format!("{} by {}", source.family, way(&source.path));
     let shown = |touches: &Touches| match touches {
         Touches::Table => "whole".to_owned(),
-        Touches::Family(source) => format!("{} by {}", source.family, {
-            let way = source.via.iter().chain([&source.column]);
-            way.map(String::as_str).collect::<Vec<_>>().join(".")
-        }),
+        Touches::Family(source) => member(source),
+        Touches::Parts(source, facets) => {
+            let facets = facets
+                .iter()
+                .map(|it| format!("{} by {}", it.facet, way(&it.path)));
+            format!(
+                "{}, {}",
+                member(source),
+                facets.collect::<Vec<_>>().join(", ")
+            )
+        }
     };
     let queries = |capture: &Capture<'_>| capture.queries.iter().map(ToString::to_string).collect();
     catalog.captures()[table]
@@ -158,6 +170,174 @@ fn what_no_trigger_sees_is_acknowledged_with_a_reason() {
     );
     let params = Params::from_target(&query.params, &[], "").unwrap();
     assert_eq!(query.scopes(&params), []);
+}
+
+/// Answers that are narrowed below their member, and some that are not.
+const PARTS: &str = r#"
+[query.dashboard]
+path   = "/org/{org}/dashboard"
+params = { org = "int", from = "date?", to = "date", region = "text(32) = all" }
+sql    = "dashboard.sql"
+reads  = ["orders", "order_items", "customers"]
+scope  = "org:{org}"
+where  = { day = "{from}..{to}", region = "{region} unless all" }
+ttl    = "5m"
+
+[table.orders]
+scope  = ["org:{org_id}", "order:{id}"]
+facets = { day = "{ordered_on}", region = "{customers.region}" }
+[table.order_items]
+scope  = ["org:{orders.org_id}", "order:{order_id}"]
+facets = { day = "{orders.ordered_on}", region = "{orders.customers.region}" }
+[table.customers]
+scope  = "org:{org_id}"
+
+[query.days]
+path   = "/org/{org}/days"
+params = { org = "int", day = "date" }
+sql    = "days.sql"
+reads  = ["orders"]
+scope  = "org:{org}"
+where  = { day = "{day}" }
+
+[query.orders]
+path   = "/org/{org}/orders"
+params = { org = "int" }
+sql    = "orders.sql"
+reads  = ["orders"]
+scope  = "org:{org}"
+
+[query.customers]
+path   = "/org/{org}/customers"
+params = { org = "int" }
+sql    = "customers.sql"
+reads  = ["customers"]
+scope  = "org:{org}"
+
+[query.order]
+path   = "/order/{id}"
+params = { id = "int" }
+sql    = "order.sql"
+reads  = ["orders", "order_items"]
+scope  = "order:{id}"
+"#;
+
+#[test]
+fn an_answer_depends_on_the_parts_that_cover_it() {
+    let catalog = Catalog::parse("tidemark.toml", PARTS).unwrap();
+    let scopes = |query: &str, target: &str| {
+        let query = &catalog.queries[query];
+        let member = query.member.as_ref().unwrap();
+        let path_args = [(member.param.clone(), "42".to_owned())];
+        let params = Params::from_target(&query.params, &path_args, target).unwrap();
+        let scopes = query.scopes(&params);
+        let texts = scopes.iter().map(Scope::to_string).skip(2);
+        texts.collect::<Vec<_>>()
+    };
+    for (target, parts) in [
+        ("from=2025-12-01&to=2025-12-31", &["org:42?day=2025-12"][..]),
+        (
+            "from=2025-12-01&to=2025-12-31&region=north",
+            &["org:42?day=2025-12&region=north"],
+        ),
+        (
+            "from=2025-09-30&to=2025-12-31&region=a%26b",
+            &[
+                "org:42?day=2025-09-30&region=a%26b",
+                "org:42?day=2025-Q4&region=a%26b",
+            ],
+        ),
+        // Any day: where the first is absent, or the days are too many to be named.
+        ("to=2025-12-31&region=north", &["org:42?region=north"]),
+        ("from=1900-01-01&to=2025-12-31", &["org:42?"]),
+        ("to=2025-12-31", &["org:42?"]),
+    ] {
+        assert_eq!(scopes("dashboard", target), parts, "{target}");
+    }
+    assert_eq!(scopes("days", "day=2025-12-07"), ["org:42?day=2025-12-07"]);
+    assert_eq!(scopes("orders", ""), ["org:42?"]);
+    // No table that these read tells parts of its rows.
+    assert_eq!(scopes("customers", ""), [""; 0]);
+    assert_eq!(scopes("order", ""), [""; 0]);
+}
+
+#[test]
+fn changes_tell_all_facets_that_some_query_asks_for_or_none() {
+    let catalog = Catalog::parse("tidemark.toml", PARTS).unwrap();
+    let touches = |table: &str| {
+        let recorded = recorded(&catalog, table).into_iter();
+        recorded.map(|(touches, _)| touches).collect::<Vec<_>>()
+    };
+    assert_eq!(touches("customers"), ["org by org_id"]);
+    // The items' way leads through orders, and so does all that tells their parts.
+    let by_customer = "day by ordered_on, region by customers.region";
+    assert_eq!(
+        touches("orders"),
+        [&format!("org by org_id, {by_customer}"), "order by id"]
+    );
+    let by_order = "day by orders.ordered_on, region by orders.customers.region";
+    assert_eq!(
+        touches("order_items"),
+        [
+            &format!("org by orders.org_id, {by_order}"),
+            "order by order_id"
+        ]
+    );
+}
+
+#[test]
+fn a_table_on_the_way_that_does_not_tell_the_parts_records_the_member() {
+    // Now an item's day is its own: where its order goes, tells nothing of it.
+    let text = PARTS.replace("{orders.ordered_on}", "{shipped_on}");
+    let catalog = Catalog::parse("tidemark.toml", &text).unwrap();
+    let orders = recorded(&catalog, "orders");
+    let touches: Vec<_> = orders.iter().map(|(touches, _)| touches.as_str()).collect();
+    assert!(touches.contains(&"org by org_id"), "{touches:?}");
+}
+
+#[test]
+fn a_table_that_only_a_facet_hangs_on_records_the_member() {
+    // Customers have a day of their own, which is not that of their orders.
+    let text = PARTS.replace(
+        "scope  = \"org:{org_id}\"\n\n[query.days]",
+        "scope  = \"org:{org_id}\"\nfacets = { day = \"{since}\", region = \"{region}\" }\n\n[query.days]",
+    );
+    let catalog = Catalog::parse("tidemark.toml", &text).unwrap();
+    let of_customers = [
+        (
+            "org by org_id, day by since, region by region",
+            &["customers", "dashboard"][..],
+        ),
+        // What decides about their orders' parts.
+        ("org by org_id", &[]),
+    ];
+    let recorded = recorded(&catalog, "customers");
+    for (touches, queries) in of_customers {
+        let queries = queries.iter().map(ToString::to_string).collect();
+        let expected = (touches.to_owned(), queries);
+        assert!(recorded.contains(&expected), "{recorded:?}");
+    }
+}
+
+#[test]
+fn a_part_touches_the_queries_of_tables_that_tell_parts() {
+    let catalog = Catalog::parse("tidemark.toml", PARTS).unwrap();
+    let touched = |scope: &str| {
+        let scope = Scope::parse(scope).unwrap();
+        let queries = catalog.queries.values();
+        let touched = queries.filter(|query| query.depends_on(&scope));
+        touched.map(|query| query.name.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        touched("org:42"),
+        ["customers", "dashboard", "days", "orders"]
+    );
+    assert_eq!(touched("org:42?"), ["dashboard", "days", "orders"]);
+    assert_eq!(
+        touched("org:42?day=2025&region=a"),
+        ["dashboard", "days", "orders"]
+    );
+    assert_eq!(touched("order:42?"), [""; 0]);
 }
 
 /// One mistake each: what is replaced, by what, the line it is reported on, and the message.
@@ -441,11 +621,106 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ("[table.orders]", "[table.orders", 23, ""),
 ];
 
+/// The same for facets.
+const MISTAKEN_FACETS: &[(&str, &str, usize, &str)] = &[
+    (
+        "\"{from}..{to}\"",
+        "\"{from}..\"",
+        8,
+        "\"{from}..\" narrows nothing",
+    ),
+    (
+        "\"{from}..{to}\"",
+        "\"{from}..{until}\"",
+        8,
+        "where names {until}, which is not in params",
+    ),
+    (
+        "\"{from}..{to}\"",
+        "\"{from}..{region}\"",
+        8,
+        "{region} is a text(32), and no date",
+    ),
+    (
+        "to = \"date\"",
+        "to = \"timestamp\"",
+        8,
+        "{to} is a timestamp, and no date",
+    ),
+    (
+        "\"{region} unless all\"",
+        "\"{from} unless all\"",
+        8,
+        "a date can't narrow a facet",
+    ),
+    (
+        "region = \"text(32) = all\"",
+        "region = \"int\"",
+        8,
+        "the value behind unless must be a whole number",
+    ),
+    (
+        "day = \"{from}..{to}\"",
+        "Day = \"{from}..{to}\"",
+        8,
+        "\"Day\" can't name a facet",
+    ),
+    (
+        "scope  = \"org:{org}\"\nwhere",
+        "where",
+        7,
+        "a query without a scope has no parts",
+    ),
+    (
+        "where  =",
+        "max_staleness = \"0s\"\nwhere  =",
+        9,
+        "a query that is never cached needs no narrowing",
+    ),
+    (
+        "reads  = [\"orders\", \"order_items\", \"customers\"]",
+        "reads  = [\"orders\", \"order_items\"]",
+        8,
+        "orders tells its region along customers, whose changes would go unnoticed",
+    ),
+    (
+        "day = \"{day}\"",
+        "region = \"{day}\"",
+        8,
+        "region is a word here, and none in query \"days\"",
+    ),
+    (
+        "facets = { day = \"{ordered_on}\", region = \"{customers.region}\" }",
+        "facets = { day = \"ordered_on\" }",
+        13,
+        "\"ordered_on\" is no facet of a table",
+    ),
+    (
+        "day = \"{ordered_on}\", region",
+        "day = \"{ordered_on}\", shop = \"{shop}\", region",
+        13,
+        "no query is narrowed by the facet \"shop\"",
+    ),
+    (
+        "where  = { day = \"{from}..{to}\", region",
+        "where  = { day = \"{from}..{to}\", shop = \"{org}\", region",
+        8,
+        "no table in reads that belongs to \"org\" tells day and region and shop",
+    ),
+    (
+        "where  = { day = \"{from}..{to}\", region",
+        "where  = { day = \"{from}..{to}\", a = \"{org}\", b = \"{org}\", region",
+        8,
+        "are narrowed by 4 facets (a, b, day, region)",
+    ),
+];
+
 #[test]
 fn every_mistake_has_its_line_and_its_remedy() {
-    for (from, to, line, message) in MISTAKES {
-        assert!(ERP.contains(from), "the catalog has no {from:?}");
-        let error = Catalog::parse("tidemark.toml", &ERP.replacen(from, to, 1))
+    let of = |text, mistakes: &'static [_]| mistakes.iter().map(move |mistake| (text, mistake));
+    for (text, (from, to, line, message)) in of(ERP, MISTAKES).chain(of(PARTS, MISTAKEN_FACETS)) {
+        assert!(text.contains(from), "the catalog has no {from:?}");
+        let error = Catalog::parse("tidemark.toml", &text.replacen(from, to, 1))
             .expect_err(&format!("{to:?} was accepted"));
         assert!(error.problem.contains(message), "{to:?}: {error}");
         assert_eq!(error.line, *line, "{to:?}: {error}");
@@ -475,7 +750,8 @@ fn every_field_is_documented_with_an_example_that_can_be_read() {
     // What each example is added to, or put in the place of.
     let query = r#"
 path = "/org/{org}/q"
-params = { org = "int" }
+params = { org = "int", from = "date", to = "date" }
+scope = "org:{org}"
 sql = "q.sql"
 reads = ["orders"]"#;
     let command = r#"
@@ -487,11 +763,15 @@ sql = "c.sql""#;
 scope = "org:{org_id}""#;
     let around = r#"
 [query.other]
-path = "/other"
+path = "/other/{org}"
+params = { org = "int", day = "date" }
+scope = "org:{org}"
+where = { day = "{day}" }
 sql = "other.sql"
 reads = ["orders", "it"]
 [table.orders]
 scope = "org:{org_id}"
+facets = { day = "{ordered_on}" }
 "#;
     for (kind, required) in [("query", query), ("command", command), ("table", table)] {
         let examples = documented(&format!("## `[{kind}.NAME]`"));

@@ -1,13 +1,16 @@
 //! What the workload is about: four small tables, the catalog on them, and every question.
 //!
 //! Registers lie in groups; parents lie in groups and have children, so that a child is in the group
-//! of its parent; notices lie nowhere. Every row's version and tag are set by triggers, and every
+//! of its parent; notices lie nowhere. Each group has a month of its own, and every third is of the same
+//! house: so it is a part of its house, which can be asked for by days and by its number. Every row's version and tag are set by triggers, and every
 //! change is written down in `judge.history` in the same transaction.
 
 use crate::stack::OwnCatalog;
 
 /// How many groups there are.
 pub const GROUPS: i64 = 12;
+/// How many houses they are in.
+const HOUSES: i64 = 3;
 /// How many registers there can be.
 pub const REGISTERS: i64 = 72;
 /// How many parents there can be.
@@ -128,6 +131,16 @@ pub enum Question {
     Register(i64),
     /// The parents of a group and their children; may be older while the origin fails.
     Tree(i64),
+    /// The registers of a group, as a part of its house: by days that only it has, and by its number if
+    /// it is to be named.
+    Room {
+        /// The group.
+        group: i64,
+        /// Whether its number is told as well.
+        is_named: bool,
+    },
+    /// The parents of a group and their children, as a part of its house.
+    Nest(i64),
     /// All notices.
     Notices,
     /// Registers and tree of a group, and all notices; may be older than the others, and is served while
@@ -148,6 +161,8 @@ impl Question {
                 }
             }
             all.extend([Self::Tree(group), Self::Overview(group), Self::Exact(group)]);
+            all.extend([false, true].map(|is_named| Self::Room { group, is_named }));
+            all.push(Self::Nest(group));
             if group <= 3 {
                 all.push(Self::Notices);
             }
@@ -166,6 +181,15 @@ impl Question {
             }
             Self::Register(id) => format!("/register/{id}"),
             Self::Tree(group) => format!("/group/{group}/tree"),
+            Self::Room { group, is_named } => {
+                let room = if is_named { group } else { 0 };
+                let (house, month) = (group % HOUSES, format!("2025-{group:02}"));
+                format!("/house/{house}/room?from={month}-10&to={month}-20&room={room}")
+            }
+            Self::Nest(group) => {
+                let (house, day) = (group % HOUSES, format!("2025-{group:02}-15"));
+                format!("/house/{house}/nest?day={day}")
+            }
             Self::Notices => "/notices".to_owned(),
             Self::Overview(group) => format!("/group/{group}/overview"),
             Self::Exact(group) => format!("/group/{group}/exact"),
@@ -216,7 +240,8 @@ impl Question {
             Self::Register(id) => {
                 vec![part(Table::Registers, Rows::Only(id), Belonging::Anywhere)]
             }
-            Self::Tree(group) => vec![parents(group), children],
+            Self::Room { group, .. } => vec![registers(group, Rows::All)],
+            Self::Tree(group) | Self::Nest(group) => vec![parents(group), children],
             Self::Notices => vec![notices],
             Self::Overview(group) => vec![
                 registers(group, Rows::All),
@@ -252,6 +277,19 @@ pub const CATALOG: OwnCatalog = OwnCatalog {
                             FROM parents WHERE grp = :group),
                 'children', (SELECT coalesce(json_agg(json_build_array(c.id, c.version, c.tag, c.parent_id)), '[]')
                              FROM parents p JOIN children c ON c.parent_id = p.id WHERE p.grp = :group))",
+        ),
+        (
+            "room.sql",
+            "SELECT json_build_object('registers', coalesce(json_agg(json_build_array(id, version, tag, grp)), '[]'))
+             FROM registers WHERE house = :house AND day BETWEEN :from AND :to AND (:room = 0 OR grp = :room)",
+        ),
+        (
+            "nest.sql",
+            "WITH here AS (SELECT * FROM parents WHERE house = :house AND day = :day)
+             SELECT json_build_object(
+                'parents', (SELECT coalesce(json_agg(json_build_array(id, version, tag, grp)), '[]') FROM here),
+                'children', (SELECT coalesce(json_agg(json_build_array(c.id, c.version, c.tag, c.parent_id)), '[]')
+                             FROM here p JOIN children c ON c.parent_id = p.id))",
         ),
         (
             "notices.sql",
@@ -331,6 +369,26 @@ const TOML: &str = r#"
     ttl    = "4s"
     stale_if_error = "2s"
 
+    [query.room]
+    path   = "/house/{house}/room"
+    params = { house = "int", from = "date", to = "date", room = "int = 0" }
+    sql    = "room.sql"
+    shape  = "json"
+    reads  = ["registers"]
+    scope  = "house:{house}"
+    where  = { day = "{from}..{to}", room = "{room} unless 0" }
+    ttl    = "6s"
+
+    [query.nest]
+    path   = "/house/{house}/nest"
+    params = { house = "int", day = "date" }
+    sql    = "nest.sql"
+    shape  = "json"
+    reads  = ["parents", "children"]
+    scope  = "house:{house}"
+    where  = { day = "{day}" }
+    ttl    = "6s"
+
     [query.notices]
     path   = "/notices"
     sql    = "notices.sql"
@@ -385,13 +443,16 @@ const TOML: &str = r#"
     sql    = "put_notice.sql"
 
     [table.registers]
-    scope = ["group:{grp}", "register:{id}"]
+    scope  = ["group:{grp}", "register:{id}", "house:{house}"]
+    facets = { day = "{day}", room = "{grp}" }
 
     [table.parents]
-    scope = "group:{grp}"
+    scope  = ["group:{grp}", "house:{house}"]
+    facets = { day = "{day}" }
 
     [table.children]
-    scope = "group:{parents.grp}"
+    scope  = ["group:{parents.grp}", "house:{parents.house}"]
+    facets = { day = "{parents.day}" }
 "#;
 
 /// Tables and triggers.
@@ -413,9 +474,13 @@ const SCHEMA: &str = r"
         place     bigint
     );
 
-    CREATE TABLE registers (id bigint PRIMARY KEY, grp bigint NOT NULL, version bigint, tag bigint);
+    CREATE TABLE registers (id bigint PRIMARY KEY, grp bigint NOT NULL, version bigint, tag bigint,
+        house bigint GENERATED ALWAYS AS (grp % 3) STORED,
+        day date GENERATED ALWAYS AS (make_date(2025, grp::int, 15)) STORED);
     CREATE INDEX ON registers (grp);
-    CREATE TABLE parents (id bigint PRIMARY KEY, grp bigint NOT NULL, version bigint, tag bigint);
+    CREATE TABLE parents (id bigint PRIMARY KEY, grp bigint NOT NULL, version bigint, tag bigint,
+        house bigint GENERATED ALWAYS AS (grp % 3) STORED,
+        day date GENERATED ALWAYS AS (make_date(2025, grp::int, 15)) STORED);
     CREATE TABLE children (id bigint PRIMARY KEY, parent_id bigint NOT NULL REFERENCES parents ON DELETE CASCADE,
                            version bigint, tag bigint);
     CREATE INDEX ON children (parent_id);

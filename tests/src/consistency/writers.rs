@@ -203,16 +203,29 @@ impl Commander {
             half: None,
             view,
         };
-        match self.chance.below(6) {
+        let room = Question::Room {
+            group,
+            is_named: view == "slow",
+        };
+        match self.chance.below(8) {
             0 | 1 => Order::new(format!("/register/{id}"), json!({}), Question::Register(id)),
             2 | 3 => Order::new(
                 format!("/register/{id}/group"),
                 json!({"group": group}),
                 registers(group),
             ),
-            4 => {
+            4 => Order::new(
+                format!("/register/{id}/group"),
+                json!({"group": group}),
+                room,
+            ),
+            5 | 6 => {
                 let id = self.chance.one_of(CHILDREN);
-                Order::new(format!("/child/{id}"), json!({}), Question::Tree(group))
+                let shows = match view {
+                    "plain" => Question::Tree(group),
+                    _ => Question::Nest(group),
+                };
+                Order::new(format!("/child/{id}"), json!({}), shows)
             }
             _ => {
                 let id = self.chance.one_of(NOTICES);
