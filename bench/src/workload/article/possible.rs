@@ -5,9 +5,9 @@
 //! load of its own, and is counted as joined. All other reads could have been hits. The times are those of
 //! the run itself; a load takes as long as the read did that stands in its place.
 //!
-//! The same is counted for a cache that knows only whose order it was, as the catalog declares it
-//! (`scope = "org:{org}"`): every order of an organization then concerns all of its dashboards. What lies
-//! between the two is lost to the declaration, the rest to the cache.
+//! The same is counted for a cache that knows only whose order it was, as a catalog declares it that has a
+//! scope and no `where` (`scope = "org:{org}"`): every order of an organization then concerns all of its
+//! dashboards.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub struct Misses {
     pub changed: u64,
     /// An earlier read of the same key was still waiting for the database.
     pub joined: u64,
-    /// The organization has a new order, which this dashboard does not show: avoidable by a narrower scope.
+    /// The organization has a new order, which this dashboard does not show: avoidable by knowing what an order concerns.
     pub outside: u64,
     /// None of these: expired, evicted, not stored.
     pub other: u64,

@@ -98,8 +98,7 @@ pub fn report(article: &Article, page: &mut Page) -> anyhow::Result<()> {
          again only after an order that alters this very answer. *Saved*: reads for which PostgreSQL ran no statement, \
          counted by PostgreSQL itself (`pg_stat_statements`), less stale answers; those that shared the statement of \
          another read are saved on both sides. *Of possible*: saved ÷ what that cache would have saved. *By organization*: \
-         against a cache that knows only whose order it was, as the catalog declares it (`scope = \"org:{org}\"`); what is \
-         missing there is lost to the cache, the rest to the declaration.",
+         against a cache that knows only whose order it was (`scope = \"org:{org}\"` without `where`).",
     );
     page.table(&against_possible(article));
     if let Some(text) = article.find(TIDEMARK).and_then(ceiling) {
@@ -108,7 +107,7 @@ pub fn report(article: &Article, page: &mut Page) -> anyhow::Result<()> {
     page.text(
         "Why reads waited for PostgreSQL, where the contender says which did: nobody had asked before; the answer is \
          another one now (unavoidable); another read waited for it already; the organization has a new order, which this \
-         dashboard does not show (avoidable by a narrower scope); or none of these (expired, evicted, not stored). In % \
+         dashboard does not show (avoidable); or none of these (expired, evicted, not stored). In % \
          of the reads. Beside that, what a hit and what such a wait took at the mean: the organizations that are read most \
          have the most orders, and the slowest statements.",
     );
@@ -331,8 +330,8 @@ fn ceiling(series: &Series) -> Option<String> {
     let share = |figure: fn(&Turn) -> f64| Some(number::percent(series.spread(figure)?.median));
     Some(format!(
         "In Tidemark's turns, a cache that knows the future would have saved {} of the reads, one that knows only whose \
-         order it was {}; Tidemark saved {}. With the scope that the catalog declares, each order makes all 20 dashboards \
-         of its organization be asked anew, also those that don't show it.",
+         order it was {}; Tidemark saved {}. With a scope alone, each order makes all 20 dashboards of its organization be \
+         asked anew, also those that don't show it; the catalog's `where` and `facets` spare these.",
         share(|turn| per_read(turn, turn.efficiency.possible.savable()))?,
         share(|turn| per_read(turn, turn.efficiency.possible_by_organization.savable()))?,
         share(|turn| per_read(turn, turn.efficiency.saved()))?,
