@@ -395,7 +395,7 @@ REVOKE ALL ON FUNCTION tidemark.members(text, text[]) FROM PUBLIC;
 /// Fails unless the column has the very texts of the parameters that name the family's members.
 fn member_column(catalog: &Catalog, way: &Way, source: &FamilySource) -> Result<(), CaptureError> {
     for (query, member) in catalog.queries_of(&source.family) {
-        comparable(way, query, &member.param, |unfit| PathError::Member(unfit))?;
+        comparable(way, query, &member.param, PathError::Member)?;
     }
     Ok(())
 }
