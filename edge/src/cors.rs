@@ -1,5 +1,6 @@
 //! Cross-origin requests (the Fetch standard, "CORS protocol"): which web origins may read answers.
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{
@@ -9,7 +10,7 @@ use http::{
     request::Parts,
 };
 
-use crate::{body::Body, respond::Response};
+use crate::respond::Response;
 
 /// The request headers that a script may set: those that the edge reads.
 const ALLOWED_HEADERS: &str = "if-none-match, tidemark-at-least, traceparent";
@@ -53,7 +54,7 @@ impl Cors {
         if *self == Self::Off || !asks {
             return None;
         }
-        let mut response = Response::new(Body::default());
+        let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
         self.mark(request, headers);

@@ -19,15 +19,16 @@
 //!   tells whether Redis is there at all.
 //! - [`tally`] counts what is read and, as [`figures`], what is answered, and tells Redis now and then.
 //! - [`respond`] makes the answer's headers: `Cache-Status`, `ETag`, 304, HEAD.
+//! - [`exchange`] is the way of a request in from the host, and of its answer out.
 //! - [`clock`] and [`log`] are time, randomness and standard error.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod address;
-mod body;
 mod clock;
 mod cors;
 mod deadline;
+mod exchange;
 mod figures;
 mod flight;
 mod handover;
@@ -48,7 +49,10 @@ mod tally;
 use std::rc::Rc;
 
 use http::request::Parts;
-use spin_sdk::{http::Request, http_service};
+use spin_sdk::wasip3::{
+    exports::http::handler::Guest,
+    http::types::{self, ErrorCode},
+};
 use tidemark_shared::problem::{Kind, Problem};
 
 use crate::{
@@ -62,18 +66,28 @@ use crate::{
 #[global_allocator]
 static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 
-#[http_service]
-async fn serve(request: Request) -> Response {
-    let (request, _body) = request.into_parts();
+/// What the host calls.
+struct Edge;
+
+spin_sdk::wasip3::http::service::export!(Edge);
+
+impl Guest for Edge {
+    async fn handle(request: types::Request) -> Result<types::Response, ErrorCode> {
+        let head = exchange::receive(&request)?;
+        exchange::send(serve(&head).await)
+    }
+}
+
+async fn serve(request: &Parts) -> Response {
     match instance::current().await {
-        Ok(instance) => answer(&instance, &request).await,
+        Ok(instance) => answer(&instance, request).await,
         Err(error) => {
             log::error("unusable-settings", &[("error", &error)]);
             Reply::problem(Problem::new(
                 Kind::Internal,
                 "the edge is not set up correctly; its log says how",
             ))
-            .respond(&request)
+            .respond(request)
         }
     }
 }

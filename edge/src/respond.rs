@@ -21,13 +21,12 @@ use tidemark_shared::{
 };
 
 use crate::{
-    body::Body,
     log,
     origin::{Failure, Fetched, Loaded, Refusal},
 };
 
 /// What the component gives to its host.
-pub(crate) type Response = http::Response<Body>;
+pub(crate) type Response = http::Response<Bytes>;
 
 const AS_OF: HeaderName = HeaderName::from_static(header::AS_OF);
 const CACHE_STATUS: HeaderName = HeaderName::from_static(header::CACHE_STATUS);
@@ -155,7 +154,7 @@ impl Reply {
     }
 
     fn with_body(self, body: Bytes) -> Response {
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(body);
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
@@ -270,9 +269,7 @@ fn value(bytes: Vec<u8>) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
     use http::header::IF_NONE_MATCH;
-    use http_body_util::BodyExt;
     use tidemark_shared::{
         content::Encoding,
         digest::Digest,
@@ -315,8 +312,7 @@ mod tests {
     }
 
     fn body(response: Response) -> Bytes {
-        let body = response.into_body().collect().now_or_never();
-        body.unwrap().unwrap().to_bytes()
+        response.into_body()
     }
 
     #[test]
