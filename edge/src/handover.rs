@@ -1,22 +1,21 @@
 //! Hands a value from one request of the instance to another.
 //!
-//! Each request is a task of the component model, and one that sleeps is woken by the host alone: an
-//! ordinary waker, such as a channel's, traps when it is called from another request. So the one who
-//! waits reads from a stream in which nothing is ever written, and wakes when its other end is
-//! dropped.
+//! The one who waits hears a [bell](crate::bell) when it is there.
 
 use std::{cell::Cell, rc::Rc};
+
+use crate::bell::{self, Ear, Rope};
 
 /// Who has promised a value. Its drop keeps nobody waiting: it hands over nothing.
 pub(crate) struct Giver<T> {
     value: Rc<Cell<Option<T>>>,
-    _end: bell::Rope,
+    _end: Rope,
 }
 
 /// Who waits for the value.
 pub(crate) struct Taker<T> {
     value: Rc<Cell<Option<T>>>,
-    end: bell::Ear,
+    end: Ear,
 }
 
 /// Two ends, for one value.
@@ -42,43 +41,6 @@ impl<T> Taker<T> {
     pub(crate) async fn take(mut self) -> Option<T> {
         bell::listen(&mut self.end).await;
         self.value.take()
-    }
-}
-
-/// Rings once, when the rope is dropped.
-#[cfg(target_family = "wasm")]
-mod bell {
-    use spin_sdk::{
-        wasip3::wit_stream,
-        wit_bindgen::{StreamReader, StreamWriter},
-    };
-
-    pub(super) type Rope = StreamWriter<u8>;
-    pub(super) type Ear = StreamReader<u8>;
-
-    pub(super) fn hang() -> (Rope, Ear) {
-        wit_stream::new()
-    }
-
-    pub(super) async fn listen(ear: &mut Ear) {
-        ear.next().await;
-    }
-}
-
-/// The same for unit tests, where there is no host.
-#[cfg(not(target_family = "wasm"))]
-mod bell {
-    use futures::channel::oneshot::{Receiver, Sender, channel};
-
-    pub(super) type Rope = Sender<()>;
-    pub(super) type Ear = Receiver<()>;
-
-    pub(super) fn hang() -> (Rope, Ear) {
-        channel()
-    }
-
-    pub(super) async fn listen(ear: &mut Ear) {
-        let _ = ear.await;
     }
 }
 

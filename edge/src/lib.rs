@@ -13,9 +13,9 @@
 //! - [`read`] is the read path (design §5), [`lookup`] its part that speaks to Redis, unless the
 //!   [`instance_cache`] has what a look-up has just proven.
 //! - [`flight`] lets requests of one instance share a load, which [`handover`] brings to each of
-//!   them; [`origin`] is what a load asks.
+//!   them, waking it with a [`bell`]; [`origin`] is what a load asks.
 //! - [`lease`] keeps other instances from loading the same at the same time.
-//! - [`redis`] is the instance's connection, [`deadline`] what keeps it from hanging, and [`refusal`]
+//! - [`redis`] is the instance's connection, [`deadline`] and [`watch`] are what keeps it from hanging, and [`refusal`]
 //!   tells whether Redis is there at all.
 //! - [`tally`] counts what is read and, as [`figures`], what is answered, and tells Redis now and then.
 //! - [`respond`] makes the answer's headers: `Cache-Status`, `ETag`, 304, HEAD.
@@ -25,6 +25,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod address;
+mod bell;
 mod clock;
 mod cors;
 mod deadline;
@@ -45,6 +46,7 @@ mod refusal;
 mod respond;
 mod settings;
 mod tally;
+mod watch;
 
 use std::rc::Rc;
 

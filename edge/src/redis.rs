@@ -22,9 +22,10 @@ use tidemark_shared::breaker::{Breaker, Limits, Pass, Transition};
 
 use crate::{
     clock::ticks_ms,
-    deadline::{Deadlines, Elapsed, within},
+    deadline::{Deadlines, Elapsed},
     handover::{Giver, handover},
     log, refusal,
+    watch::Watch,
 };
 
 /// Redis has no command for it before 8.4.
@@ -59,7 +60,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Redis {
     /// May hold credentials: never logged.
     url: String,
-    deadlines: Deadlines,
+    /// Over the steps that somebody waits for.
+    watch: Rc<Watch>,
+    /// Over those that store something, behind an answer.
+    store_watch: Rc<Watch>,
     link: RefCell<Link>,
     breaker: RefCell<Breaker>,
     /// The codes of error replies that have been logged: one that keeps refusing is one matter.
@@ -132,7 +136,8 @@ impl Redis {
         };
         Self {
             url: url.to_owned(),
-            deadlines,
+            watch: Watch::new(deadlines.redis),
+            store_watch: Watch::new(deadlines.redis_store()),
             link: RefCell::new(Link::Closed),
             breaker: RefCell::new(Breaker::new(limits)),
             refusals: RefCell::default(),
@@ -143,7 +148,7 @@ impl Redis {
     /// The values of some names, all at the same moment: one `MGET`.
     pub(crate) async fn get_all(&self, names: &[String]) -> Result<Vec<Option<Bytes>>, RedisError> {
         let names = || names.iter().map(|name| text(name));
-        self.step("get", self.deadlines.redis, async |connection| {
+        self.step("get", &self.watch, async |connection| {
             let values = connection.execute("MGET", names()).await?;
             if values.len() != names().len() {
                 return Err(RedisError::Form);
@@ -161,7 +166,7 @@ impl Redis {
         life: Duration,
         overwrite: Overwrite,
     ) -> Result<(), RedisError> {
-        self.step("set-stamps", self.deadlines.redis, async |connection| {
+        self.step("set-stamps", &self.watch, async |connection| {
             let keys = 1 + stamps.len();
             let keys = i64::try_from(keys).unwrap_or(i64::MAX);
             let mut arguments = vec![
@@ -185,7 +190,7 @@ impl Redis {
         value: Vec<u8>,
         life: Duration,
     ) -> Result<(), RedisError> {
-        self.step("set", self.deadlines.redis_store(), async |connection| {
+        self.step("set", &self.store_watch, async |connection| {
             let value = RedisParameter::Binary(value);
             let arguments = [text(name), value, text("PX"), millis(life)];
             connection.execute("SET", arguments).await?;
@@ -201,7 +206,7 @@ impl Redis {
         value: &str,
         life: Duration,
     ) -> Result<bool, RedisError> {
-        self.step("set-if-absent", self.deadlines.redis, async |connection| {
+        self.step("set-if-absent", &self.watch, async |connection| {
             let arguments = [
                 text(name),
                 text(value),
@@ -217,20 +222,16 @@ impl Redis {
 
     /// Deletes a name if this is still its value.
     pub(crate) async fn delete_if_equal(&self, name: &str, value: &str) -> Result<(), RedisError> {
-        self.step(
-            "delete-if-equal",
-            self.deadlines.redis,
-            async |connection| {
-                let arguments = [
-                    text(DELETE_IF_EQUAL),
-                    RedisParameter::Int64(1),
-                    text(name),
-                    text(value),
-                ];
-                connection.execute("EVAL", arguments).await?;
-                Ok(())
-            },
-        )
+        self.step("delete-if-equal", &self.watch, async |connection| {
+            let arguments = [
+                text(DELETE_IF_EQUAL),
+                RedisParameter::Int64(1),
+                text(name),
+                text(value),
+            ];
+            connection.execute("EVAL", arguments).await?;
+            Ok(())
+        })
         .await
     }
 
@@ -242,26 +243,22 @@ impl Redis {
         most: usize,
         life: Duration,
     ) -> Result<(), RedisError> {
-        self.step(
-            "add-scores",
-            self.deadlines.redis_store(),
-            async |connection| {
-                let most = i64::try_from(most).unwrap_or(i64::MAX);
-                let mut arguments = vec![
-                    text(ADD_SCORES),
-                    RedisParameter::Int64(1),
-                    text(name),
-                    RedisParameter::Int64(most),
-                    millis(life),
-                ];
-                for (member, weight) in weights {
-                    // Not the plain form: of a large number that has hundreds of digits.
-                    arguments.extend([text(&format!("{weight:e}")), text(member)]);
-                }
-                connection.execute("EVAL", arguments).await?;
-                Ok(())
-            },
-        )
+        self.step("add-scores", &self.store_watch, async |connection| {
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let mut arguments = vec![
+                text(ADD_SCORES),
+                RedisParameter::Int64(1),
+                text(name),
+                RedisParameter::Int64(most),
+                millis(life),
+            ];
+            for (member, weight) in weights {
+                // Not the plain form: of a large number that has hundreds of digits.
+                arguments.extend([text(&format!("{weight:e}")), text(member)]);
+            }
+            connection.execute("EVAL", arguments).await?;
+            Ok(())
+        })
         .await
     }
 
@@ -271,36 +268,33 @@ impl Redis {
         name: &str,
         amounts: &[(String, u64)],
     ) -> Result<(), RedisError> {
-        self.step(
-            "add-to-fields",
-            self.deadlines.redis_store(),
-            async |connection| {
-                let mut arguments = vec![text(ADD_TO_FIELDS), RedisParameter::Int64(1), text(name)];
-                for (field, amount) in amounts {
-                    let amount = i64::try_from(*amount).unwrap_or(i64::MAX);
-                    arguments.extend([text(field), RedisParameter::Int64(amount)]);
-                }
-                connection.execute("EVAL", arguments).await?;
-                Ok(())
-            },
-        )
+        self.step("add-to-fields", &self.store_watch, async |connection| {
+            let mut arguments = vec![text(ADD_TO_FIELDS), RedisParameter::Int64(1), text(name)];
+            for (field, amount) in amounts {
+                let amount = i64::try_from(*amount).unwrap_or(i64::MAX);
+                arguments.extend([text(field), RedisParameter::Int64(amount)]);
+            }
+            connection.execute("EVAL", arguments).await?;
+            Ok(())
+        })
         .await
     }
 
     async fn step<T>(
         &self,
         name: &str,
-        deadline: Duration,
+        watch: &Rc<Watch>,
         work: impl AsyncFnOnce(&Connection) -> Result<T, RedisError>,
     ) -> Result<T, RedisError> {
-        let pass = self.breaker.borrow_mut().admit(ticks_ms());
+        let begun_ms = ticks_ms();
+        let pass = self.breaker.borrow_mut().admit(begun_ms);
         let pass = pass.ok_or(RedisError::GivenUp)?;
         let mut used = None;
-        let worked = within(deadline, async {
+        let worked = watch.within(begun_ms, async {
             let connection = used.insert(self.connection().await?);
             work(connection).await
-        })
-        .await;
+        });
+        let worked = worked.await;
         let worked = worked.unwrap_or_else(|elapsed| Err(elapsed.into()));
         self.conclude(name, pass, used.as_ref(), worked.as_ref().err());
         worked
