@@ -9,15 +9,17 @@ use crate::{
     flight::Flights,
     instance_cache::InstanceCache,
     origin::{Loaded, Origin},
+    question::Meanings,
     redis::Redis,
     settings::{Settings, SettingsError},
     tally::Tally,
 };
 
-/// The settings, the one connection to Redis, what it has proven, the loads that are under way, and what
+/// The settings, what targets mean by them, the one connection to Redis, what it has proven, the loads that are under way, and what
 /// has been counted.
 pub(crate) struct Instance {
     pub(crate) settings: Settings,
+    pub(crate) meanings: Meanings,
     pub(crate) redis: Redis,
     pub(crate) origin: Origin,
     pub(crate) l1: InstanceCache,
@@ -44,6 +46,7 @@ impl Instance {
         Self {
             redis: Redis::new(&settings.redis_url, settings.deadlines),
             origin: Origin::new(settings.origin.clone(), settings.deadlines),
+            meanings: Meanings::default(),
             l1: InstanceCache::of(settings.l1_bytes),
             flights: Flights::default(),
             tally: Tally::default(),

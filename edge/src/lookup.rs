@@ -62,7 +62,7 @@ impl Need {
             outcome,
             held,
             claim: observed.claim(&question.demand(), now_ms()),
-            permit: observed.permit(&question.key, &question.scopes),
+            permit: observed.permit(question.key(), question.scopes()),
         }
     }
 
@@ -124,12 +124,12 @@ pub(crate) async fn queue_up(
     question: &Question<'_>,
     mut need: Need,
 ) -> (Found, Option<Lease>) {
-    let is_loading = || instance.flights.is_loading(&question.key);
+    let is_loading = || instance.flights.is_loading(question.key());
     if is_loading() || !lease::is_worth_waiting_for(&need.claim) {
         return (Found::Load(need), None);
     }
     for pause in lease::pauses() {
-        match Lease::take(instance, &question.key).await {
+        match Lease::take(instance, question.key()).await {
             Ok(None) => {}
             Ok(taken) => return (Found::Load(need), taken),
             Err(_) => break,
@@ -188,8 +188,8 @@ async fn observe(
     instance: &Instance,
     question: &Question<'_>,
 ) -> Result<(Option<Bytes>, Observation), RedisError> {
-    let names = question.demand().names(&instance.settings.keyspace);
-    Ok(Observation::of_reply(instance.redis.get_all(&names).await?))
+    let values = instance.redis.get_all(question.names()).await?;
+    Ok(Observation::of_reply(values))
 }
 
 /// Gives each scope that has no stamp a new one, and observes what it has then: another edge or the
@@ -211,7 +211,7 @@ async fn ensure_stamps(
         stamp(instance, question, observed, missing, overwrite).await?;
     }
     if let Some(place) = observed.missing().next() {
-        let name = instance.settings.keyspace.stamp(&question.scopes[place]);
+        let name = instance.settings.keyspace.stamp(&question.scopes()[place]);
         instance.redis.note_lost_stamps(&name);
     }
     Ok(())
@@ -230,7 +230,7 @@ async fn stamp(
     let settings = &instance.settings;
     let names: Vec<_> = missing
         .into_iter()
-        .map(|place| settings.keyspace.stamp(&question.scopes[place]))
+        .map(|place| settings.keyspace.stamp(&question.scopes()[place]))
         .collect();
     let new: Vec<_> = names
         .iter()

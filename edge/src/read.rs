@@ -36,7 +36,7 @@ const TURNS: usize = 8;
 /// Answers a request, and counts that.
 pub(crate) async fn read(instance: &Rc<Instance>, request: &Parts) -> Result<Reply, Problem> {
     let begun_us = ticks_us();
-    let question = Question::of(&instance.settings, request)?;
+    let question = Question::of(&instance.settings, &instance.meanings, request)?;
     let reply = answer(instance, &question).await?;
     if let Some(cache) = reply.cache {
         let took_us = ticks_us().saturating_sub(begun_us);
@@ -72,9 +72,9 @@ fn serve(instance: &Rc<Instance>, question: &Question<'_>, served: Served) -> Re
 /// Loads an answer for whoever asks next, unless it is being loaded, here or (by the lease) elsewhere.
 fn refresh(instance: &Rc<Instance>, question: &Question<'_>, need: Need) {
     let Some(permit) = need.permit else { return };
-    let flight = instance.flights.refresh(&question.key, need.claim, permit);
+    let flight = instance.flights.refresh(question.key(), need.claim, permit);
     let Some(flight) = flight else { return };
-    let (instance, key) = (instance.clone(), question.key.clone());
+    let (instance, key) = (instance.clone(), question.key().clone());
     let mut errand = Errand::new(question, need.held, Purpose::Refresh);
     spawn(async move {
         step_aside().await;
@@ -104,7 +104,7 @@ async fn load(
         let at_least_ms = question.at_least_ms;
         let seat = instance
             .flights
-            .board(&question.key, need.claim, permit, at_least_ms);
+            .board(question.key(), need.claim, permit, at_least_ms);
         if let Some(flight) = seat.flight {
             let mut errand = Errand::new(question, need.held.clone(), Purpose::Answer);
             errand.lease = lease.take();

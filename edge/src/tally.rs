@@ -13,13 +13,7 @@
 //! waits for either a time or a handover has to give the latter up when the time has come, and after that
 //! the component's other tasks were found to stand still whenever a new one slept.
 
-use std::{
-    cell::RefCell,
-    collections::{HashMap, hash_map::Entry},
-    mem,
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, mem, rc::Rc, time::Duration};
 
 use futures::future::join;
 use http::StatusCode;
@@ -73,7 +67,7 @@ struct Hot {
 
 /// Counts a read, whatever becomes of it.
 pub(crate) fn count(instance: &Rc<Instance>, question: &Question<'_>) {
-    let is_first = instance.tally.count(&question.key, || question.target());
+    let is_first = instance.tally.count(question.key(), || question.target());
     see_to(instance, is_first);
 }
 
@@ -122,13 +116,12 @@ impl Tally {
     /// Counts a read of this key; whether it is the first since the tally was written.
     fn count(&self, key: &Key, target: impl FnOnce() -> Option<String>) -> bool {
         let mut counts = self.0.borrow_mut();
-        match counts.counted.hot.entry(key.clone()) {
-            Entry::Occupied(mut hot) => hot.get_mut().reads += 1,
-            Entry::Vacant(place) => {
-                place.insert(Hot {
-                    target: target(),
-                    reads: 1,
-                });
+        match counts.counted.hot.get_mut(key) {
+            Some(hot) => hot.reads += 1,
+            None => {
+                let (target, reads) = (target(), 1);
+                let hot = Hot { target, reads };
+                counts.counted.hot.insert(key.clone(), hot);
             }
         }
         counts.is_first()
