@@ -35,6 +35,8 @@ pub(crate) struct Served {
     pub(crate) entry: Entry,
     /// When it was proven.
     pub(crate) proven_at_ms: i64,
+    /// When it was decided that it may.
+    pub(crate) decided_at_ms: i64,
     pub(crate) outcome: Outcome,
     /// What a load behind the answer needs, where one is due.
     pub(crate) refresh: Option<Need>,
@@ -83,6 +85,7 @@ impl Served {
         observed: &Observation,
         outcome: Outcome,
         (entry, proven_at_ms): (Entry, i64),
+        decided_at_ms: i64,
         refresh: Refresh,
     ) -> Self {
         let behind = || {
@@ -96,6 +99,7 @@ impl Served {
             refresh: (refresh == Refresh::Due).then(behind),
             entry,
             proven_at_ms,
+            decided_at_ms,
             outcome,
         }
     }
@@ -103,10 +107,14 @@ impl Served {
 
 /// Looks into the instance's own cache, then asks Redis: one command where an answer may be served.
 pub(crate) async fn look_up(instance: &Instance, question: &Question<'_>) -> Found {
-    if let Some(proven) = instance.l1.find(&question.demand(), moment) {
+    // The clock is the host's, and each look at it a call.
+    let now = question.query.policy.has_l1().then(moment);
+    let held = now.and_then(|now| Some((now, instance.l1.find(&question.demand(), || now)?)));
+    if let Some((now, proven)) = held {
         return Found::Served(Served {
             entry: proven.entry,
             proven_at_ms: proven.proven_at_ms,
+            decided_at_ms: now.now_ms,
             outcome: Outcome::L1,
             refresh: None,
         });
@@ -149,23 +157,27 @@ pub(crate) async fn queue_up(
 }
 
 async fn consult(instance: &Instance, question: &Question<'_>) -> Result<Found, RedisError> {
-    let looked_up = moment();
-    let (entry, mut observed) = observe(instance, question).await?;
     let demand = question.demand();
+    let looked_up = demand.policy.has_l1().then(moment);
+    let (entry, mut observed) = observe(instance, question).await?;
+    let now_ms = now_ms();
     let served = |outcome, answer, refresh| {
-        Found::Served(Served::new(question, &observed, outcome, answer, refresh))
+        let served = Served::new(question, &observed, outcome, answer, now_ms, refresh);
+        Found::Served(served)
     };
-    match decide(&demand, entry.as_ref(), &observed, now_ms()) {
+    match decide(&demand, entry.as_ref(), &observed, now_ms) {
         Verdict::Fresh {
             entry,
             proven_at_ms,
             refresh,
         } => {
-            instance.l1.keep(&demand, || Proven {
-                entry: entry.clone(),
-                proven_at_ms,
-                looked_up,
-            });
+            if let Some(looked_up) = looked_up {
+                instance.l1.keep(&demand, || Proven {
+                    entry: entry.clone(),
+                    proven_at_ms,
+                    looked_up,
+                });
+            }
             Ok(served(Outcome::Hit, (entry, proven_at_ms), refresh))
         }
         Verdict::Stale {

@@ -66,7 +66,12 @@ fn serve(instance: &Rc<Instance>, question: &Question<'_>, served: Served) -> Re
         refresh(instance, question, need);
     }
     let status = CacheStatus::of(served.outcome);
-    Reply::cached(served.entry, served.proven_at_ms, now_ms(), status)
+    let Served {
+        proven_at_ms,
+        decided_at_ms,
+        ..
+    } = served;
+    Reply::cached(served.entry, proven_at_ms, decided_at_ms, status)
 }
 
 /// Loads an answer for whoever asks next, unless it is being loaded, here or (by the lease) elsewhere.
