@@ -345,13 +345,15 @@ END
         touched: &str,
     ) -> String {
         let source = self.source();
+        // In the key's own order.
+        let place = |column: &String| {
+            let place = columns.iter().position(|known| *known == column);
+            place.map_or_else(String::new, |place| format!("c{place}"))
+        };
+        // What several marks take alike is listed once.
+        let mut lists: Vec<String> = Vec::new();
         let parts = join(marks, "\n      UNION ALL ", |Marked { mark, condition }| {
             let counts = condition.map(|number| format!("t.d{number}"));
-            // In the key's own order.
-            let place = |column: &String| {
-                let place = columns.iter().position(|known| *known == column);
-                place.map_or_else(String::new, |place| format!("c{place}"))
-            };
             let Some(family) = mark.family() else {
                 let only_if = counts.map_or_else(String::new, |counts| {
                     format!(" WHERE EXISTS (SELECT FROM touched AS t WHERE {counts})")
@@ -360,39 +362,66 @@ END
                     "SELECT {source}, 't'::pg_catalog.\"char\", {source}, '{{}}'::pg_catalog.text[]{only_if}",
                 );
             };
-            let of_row = |column: &String| format!("t.{}", place(column));
-            let values = join(mark.columns(), ", ", of_row);
-            let there = mark.refers(of_row);
-            let counts = counts.map_or_else(String::new, |counts| format!("{counts} AND "));
-            let value = join(mark.columns(), ", ", |column| {
-                mark.text(column, &format!("d.{}", place(column)))
+            let list = Self::list(mark, counts.as_deref(), place);
+            let number = lists.iter().position(|known| *known == list);
+            let number = number.unwrap_or_else(|| {
+                lists.push(list);
+                lists.len() - 1
             });
-            let folds = format!("pg_catalog.count(*) OPERATOR(pg_catalog.>) {FOLD_AT}");
+            let folds = format!("l.length OPERATOR(pg_catalog.>) {FOLD_AT}");
             let family = format!("{}::pg_catalog.text", literal(family));
-            let (name, value) = match mark {
-                Mark::Key { path, .. } | Mark::Part { path, .. } => (
-                    format!("CASE WHEN {folds} THEN {family} ELSE {} END", literal(path)),
-                    format!("ARRAY[{value}]"),
-                ),
-                Mark::Member { .. } | Mark::Table => (family, value),
+            let name = match mark {
+                Mark::Key { path, .. } | Mark::Part { path, .. } => {
+                    format!("CASE WHEN {folds} THEN {family} ELSE {} END", literal(path))
+                }
+                Mark::Member { .. } | Mark::Table => family,
             };
-            // LIMIT bounds the result: one more than FOLD_AT is enough to know.
             format!(
                 "SELECT {source}, CASE WHEN {folds} THEN 'f'::pg_catalog.\"char\" ELSE '{kind}' END,
         {name},
-        CASE WHEN {folds} THEN '{{}}'::pg_catalog.text[] ELSE pg_catalog.array_agg({value}) END
-        FROM (SELECT DISTINCT {values} FROM touched AS t WHERE {counts}{there} LIMIT {limit}) AS d
-        HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0",
+        CASE WHEN {folds} THEN '{{}}'::pg_catalog.text[] ELSE l.members END
+        FROM list{number} AS l WHERE l.length OPERATOR(pg_catalog.>) 0",
                 kind = kind(mark),
-                limit = FOLD_AT + 1,
             )
         });
+        let listed = lists.iter().enumerate();
+        let listed = join(listed, "", |(number, list)| {
+            format!(",\n    list{number} (members, length) AS MATERIALIZED ({list})")
+        });
         format!(
-            "WITH touched ({}) AS {touched}
+            "WITH touched ({}) AS {touched}{listed}
     {INTO_OUTBOX}
       {parts}",
             names.join(", ")
         )
+    }
+
+    /// What a mark takes from the rows in `touched`, each once, and how many those are: at most one more than
+    /// [`FOLD_AT`], which is enough to know.
+    fn list(mark: &Mark, counts: Option<&str>, place: impl Fn(&String) -> String) -> String {
+        let of_row = |column: &String| format!("t.{}", place(column));
+        let counts = counts.map_or_else(String::new, |counts| format!("{counts} AND "));
+        let rows = format!(
+            "SELECT DISTINCT {values} FROM touched AS t WHERE {counts}{there} LIMIT {limit}",
+            values = join(mark.columns(), ", ", of_row),
+            there = mark.refers(of_row),
+            limit = FOLD_AT + 1,
+        );
+        match (mark, mark.columns()) {
+            (Mark::Member { .. } | Mark::Key { .. }, [_]) => format!(
+                "SELECT l.members, pg_catalog.cardinality(l.members)
+      FROM (SELECT ARRAY({rows})::pg_catalog.text[] AS members) AS l"
+            ),
+            (_, columns) => {
+                let values = join(columns, ", ", |column| {
+                    mark.text(column, &format!("d.{}", place(column)))
+                });
+                format!(
+                    "SELECT pg_catalog.array_agg(ARRAY[{values}]), pg_catalog.count(*)
+      FROM ({rows}) AS d"
+                )
+            }
+        }
     }
 }
 
@@ -505,7 +534,7 @@ fn names(prefix: &str, count: usize) -> Vec<String> {
 fn join<T>(
     items: impl IntoIterator<Item = T>,
     separator: &str,
-    item: impl Fn(T) -> String,
+    item: impl FnMut(T) -> String,
 ) -> String {
     items
         .into_iter()
