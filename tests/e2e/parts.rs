@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use http::{Method, StatusCode};
 use redis::AsyncCommands as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tidemark_tests::stack::{Database, OwnCatalog, Stack};
 
 use crate::{
     captured::{Captured, plan},
-    support::{assert_still_cached, read_until},
+    support::{assert_still_cached, dashboard, order, orders, read_until},
 };
 
 /// Items belong to orders, orders to shops and to customers, who are in a region.
@@ -396,6 +397,31 @@ async fn i1_a_change_is_seen_where_it_shows_and_nowhere_else() {
     touched(earlier, &[DECEMBER, SUMMER, SOUTH], &[YEAR, EVER, ORDERS]).await;
     let long_ago = "UPDATE orders SET day = '1999-12-31' WHERE id = 1";
     touched(long_ago, &[YEAR, SUMMER], &[EVER, ORDERS]).await;
+}
+
+/// The example, with all of its tables and a command.
+#[tokio::test]
+async fn an_order_leaves_other_quarters_and_regions_cached() {
+    let stack = Stack::start().await;
+    let of = "/org/42/dashboard?from=2025-07-01&to=2025-09-30";
+    // Who orders is in one region: some other one has nobody who does.
+    let region: String = stack
+        .value("SELECT region FROM customers WHERE id = 42")
+        .await;
+    let here = format!("{}&region={region}", dashboard(42));
+    let elsewhere = format!("{}&region=nowhere", dashboard(42));
+    for path in [of, &here, &elsewhere] {
+        stack.hit(path).await;
+    }
+    let before = orders(&stack.hit(&here).await);
+    let entered = stack
+        .command(Method::POST, "/org/42/orders", &order())
+        .await;
+    assert_eq!(entered.status, StatusCode::CREATED, "{entered:?}");
+    assert_eq!(orders(&stack.read(&here).await), before + 1);
+    for path in [of, &elsewhere] {
+        assert_still_cached(&stack, path).await;
+    }
 }
 
 /// A change touches ten parts, and Redis has stamps for those that somebody has asked for.

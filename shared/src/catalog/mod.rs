@@ -312,10 +312,18 @@ impl Catalog {
                     let Some(path) = source.path.after(way) else {
                         continue;
                     };
-                    // A row on the way moves others between parts if all that tells theirs hangs on it;
-                    // else only the member is known.
-                    let after = |facet: &FacetSource| facet.after(way);
-                    let facets = facets.iter().flatten().map(after).collect::<Option<_>>();
+                    let facets = match &facets {
+                        // A row on the way moves others between parts if all that tells theirs hangs on it;
+                        // else only the member is known.
+                        Some(facets) => facets.iter().map(|facet| facet.after(way)).collect(),
+                        // Rows that tell no parts are in an answer by way of rows that do.
+                        None => {
+                            let own = query.narrowing(self, table);
+                            let is_own = own.is_some_and(|own| own.path == path);
+                            let facets = is_own.then(|| self.facets(table, &source.family));
+                            facets.flatten()
+                        }
+                    };
                     let source = FamilySource {
                         path,
                         ..source.clone()
@@ -441,8 +449,9 @@ impl Query {
         Some(Scope::member(family, id.as_str()))
     }
 
-    /// How the query's family narrows a table, if it does.
+    /// How the query's family narrows a table that it reads, if it does.
     pub fn narrowing<'a>(&self, catalog: &'a Catalog, table: &str) -> Option<&'a FamilySource> {
+        self.reads.iter().find(|read| *read == table)?;
         let family = &self.member.as_ref()?.family;
         let families = &catalog.tables.get(table)?.families;
         families.iter().find(|source| source.family == *family)

@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::{param::Params, policy::OnChange};
 
@@ -261,6 +263,52 @@ fn an_answer_depends_on_the_parts_that_cover_it() {
     assert_eq!(scopes("order", ""), [""; 0]);
 }
 
+proptest! {
+    /// Whatever of a row is known, and whatever is asked: if the answer may show the row, they meet.
+    #[test]
+    fn i1_a_row_that_an_answer_may_show_touches_it(
+        day in prop::option::of(0_i32..1_500),
+        region in prop::option::of(prop::sample::select(vec!["all", "a", "b&day=2025"])),
+        from in prop::option::of(0_i32..1_500),
+        length in 0_i32..1_500,
+        asked in prop::sample::select(vec!["all", "a", "b&day=2025"]),
+    ) {
+        use jiff::{ToSpan as _, civil::date};
+        let on = |day: i32| date(2023, 1, 15) + day.days();
+        let catalog = Catalog::parse("tidemark.toml", PARTS).unwrap();
+        let facets = vec![
+            ("day".to_owned(), day.map(|day| FacetValue::Day(on(day)))),
+            ("region".to_owned(), region.map(|region| FacetValue::Word(region.to_owned()))),
+        ];
+        let touched = part::touched("org", [("42".to_owned(), facets)]);
+
+        let to = from.unwrap_or(0) + length;
+        let mut target = format!("to={}&region={}", on(to), asked.replace('&', "%26").replace('=', "%3D"));
+        if let Some(from) = from {
+            target = format!("from={}&{target}", on(from));
+        }
+        let of = |query: &str, id: &str, target: &str| {
+            let query = &catalog.queries[query];
+            let params = Params::from_target(&query.params, &[("org".to_owned(), id.to_owned())], target);
+            query.scopes(&params.unwrap())
+        };
+        let meets = |scopes: Vec<Scope>| scopes.iter().any(|scope| touched.contains(scope));
+        let in_time = from.is_none_or(|from| day.is_none_or(|day| (from..=to).contains(&day)));
+        let in_place = asked == "all" || region.is_none_or(|region| region == asked);
+        if in_time && in_place {
+            prop_assert!(meets(of("dashboard", "42", &target)));
+        }
+        if day.is_some() && region.is_some() && !in_place {
+            prop_assert!(!meets(of("dashboard", "42", &target)));
+        }
+        prop_assert!(meets(of("orders", "42", "")));
+        prop_assert!(!meets(of("orders", "43", "")));
+        let today = day.map_or(on(0), on);
+        let of_day = of("days", "42", &format!("day={today}"));
+        prop_assert!(meets(of_day));
+    }
+}
+
 #[test]
 fn changes_tell_all_facets_that_some_query_asks_for_or_none() {
     let catalog = Catalog::parse("tidemark.toml", PARTS).unwrap();
@@ -283,6 +331,49 @@ fn changes_tell_all_facets_that_some_query_asks_for_or_none() {
             "order by order_id"
         ]
     );
+}
+
+#[test]
+fn rows_that_tell_no_parts_are_in_an_answer_by_way_of_rows_that_do() {
+    let with_products = |reads: &str| {
+        let text = PARTS.replace(
+            "reads  = [\"orders\", \"order_items\", \"customers\"]",
+            reads,
+        );
+        let text =
+            format!("{text}\n[table.products]\nscope = \"org:{{order_items.orders.org_id}}\"");
+        Catalog::parse("tidemark.toml", &text).unwrap()
+    };
+    let touches = |catalog: &Catalog, table: &str| {
+        let recorded = recorded(catalog, table).into_iter();
+        recorded.map(|(touches, _)| touches).collect::<Vec<_>>()
+    };
+    let catalog =
+        with_products("reads  = [\"orders\", \"order_items\", \"customers\", \"products\"]");
+    assert_eq!(
+        touches(&catalog, "products"),
+        ["org by order_items.orders.org_id"]
+    );
+    for table in ["orders", "order_items"] {
+        let touches = touches(&catalog, table);
+        assert_eq!(touches.len(), 2, "{touches:?}");
+        let of_org = touches.iter().find(|it| it.starts_with("org by "));
+        assert!(of_org.unwrap().contains(", day by "), "{touches:?}");
+    }
+    // A query that does not read them says nothing of their parts.
+    let text = PARTS.replace(
+        "reads  = [\"customers\"]",
+        "reads  = [\"customers\", \"products\"]",
+    );
+    let text = format!("{text}\n[table.products]\nscope = \"org:{{order_items.orders.org_id}}\"");
+    let catalog = Catalog::parse("tidemark.toml", &text).unwrap();
+    for (table, member) in [
+        ("orders", "org by org_id"),
+        ("order_items", "org by orders.org_id"),
+    ] {
+        let touches = touches(&catalog, table);
+        assert!(touches.contains(&member.to_owned()), "{touches:?}");
+    }
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Facets: what a table's rows are told apart by, and by what of it a query is narrowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Spanned;
 
-use super::{Document, QueryTable, Source, carries, column_path, placeholder};
+use super::{Document, QueryTable, Source, Span, carries, column_path, placeholder};
 use crate::{
     catalog::{Catalog, CatalogError, ColumnPath, MemberScope, Narrowed, Query},
     param::{ParamSpecs, ParamType},
+    part::FacetKind,
 };
 
 /// The most facets by which the queries of a family may be narrowed: each multiplies what a change touches.
@@ -142,84 +143,98 @@ impl Source<'_> {
                 "max_staleness = \"1s\", say, or leave where out".to_owned(),
             );
         }
-        let others = || catalog.queries_of(family).map(|(query, _)| query);
-        let parts = |query: &Query| query.parts.clone().unwrap_or_default();
-        let all: BTreeMap<_, _> = others().flat_map(parts).collect();
+        let all: BTreeSet<&String> = catalog
+            .queries_of(family)
+            .flat_map(|(query, _)| query.parts.iter().flatten())
+            .map(|(facet, _)| facet)
+            .collect();
         if all.len() > MOST_FACETS {
-            let names: Vec<_> = all.into_keys().collect();
             return fail(
                 first,
                 format!(
                     "queries of the family {family:?} are narrowed by {} facets ({}), and each multiplies what a change touches",
-                    names.len(),
-                    names.join(", ")
+                    all.len(),
+                    listed(&all, ", ")
                 ),
                 format!("at most {MOST_FACETS}, those that keep the most answers apart"),
             );
         }
-        let carrying = query
-            .reads
-            .iter()
-            .filter(|table| carries(&catalog.tables, table, family));
-        let told: Vec<_> = carrying
-            .filter_map(|table| Some((table, catalog.facets(table, family)?)))
-            .collect();
-        for (facet, by) in &parts(query) {
-            let span = declared.narrowed.keys().find(|key| key.get_ref() == facet);
-            let span = span.unwrap_or(first);
-            let kind = by.kind();
-            let mut contradicting = others().filter(|other| {
-                let by = other.parts.as_ref().and_then(|parts| parts.get(facet));
-                by.is_some_and(|by| by.kind() != kind)
-            });
-            if let Some(other) = contradicting.next() {
-                return fail(
-                    span,
+        for (facet, by) in query.parts.iter().flatten() {
+            let declared = declared.narrowed.keys();
+            let span = declared.clone().find(|key| key.get_ref() == facet);
+            let span = span.unwrap_or(first).span();
+            self.is_of_one_kind(&span, facet, by.kind(), family, catalog)?;
+            if !self.is_told(&span, facet, query, family, catalog)? {
+                return Err(self.error(
+                    &span,
                     format!(
-                        "{facet} is a {kind} here, and none in query {:?}",
-                        other.name
+                        "no table in reads that belongs to {family:?} tells {}",
+                        listed(&all, " and ")
                     ),
-                    "one kind for one facet, or another name".to_owned(),
-                );
+                    format!("[table.orders] with facets = {{ {facet} = \"{{COLUMN}}\" }}, say"),
+                ));
             }
-            let sources = told.iter().flat_map(|(table, facets)| {
-                let of_name = facets.iter().filter(|source| source.facet == *facet);
-                of_name.map(move |source| (table, source))
-            });
-            let mut is_told = false;
-            for (table, source) in sources {
+        }
+        Ok(())
+    }
+
+    /// That all queries of a family take a facet for the same.
+    fn is_of_one_kind(
+        &self,
+        at: &Span,
+        facet: &String,
+        kind: FacetKind,
+        family: &str,
+        catalog: &Catalog,
+    ) -> Result<(), CatalogError> {
+        let contradicts = |(query, _): &(&Query, &MemberScope)| {
+            let by = query.parts.as_ref().and_then(|parts| parts.get(facet));
+            by.is_some_and(|by| by.kind() != kind)
+        };
+        let Some((other, _)) = catalog.queries_of(family).find(contradicts) else {
+            return Ok(());
+        };
+        Err(self.error(
+            at,
+            format!(
+                "{facet} is a {kind} here, and none in query {:?}",
+                other.name
+            ),
+            "one kind for one facet, or another name",
+        ))
+    }
+
+    /// Whether some table that a query reads tells a facet; and that whatever moves its rows is noticed.
+    fn is_told(
+        &self,
+        at: &Span,
+        facet: &String,
+        query: &Query,
+        family: &str,
+        catalog: &Catalog,
+    ) -> Result<bool, CatalogError> {
+        let mut is_told = false;
+        for table in &query.reads {
+            let told = catalog.facets(table, family).into_iter().flatten();
+            for source in told.filter(|source| source.facet == *facet) {
                 is_told = true;
-                let unread = source.path.via.iter().find(|step| {
+                let unnoticed = source.path.via.iter().find(|step| {
                     !query.reads.contains(step) || !carries(&catalog.tables, step, family)
                 });
-                if let Some(step) = unread {
-                    return fail(
-                        span,
+                if let Some(step) = unnoticed {
+                    return Err(self.error(
+                        at,
                         format!(
                             "{table} tells its {facet} along {step}, whose changes would go unnoticed"
                         ),
                         format!(
                             "{step:?} in reads, and [table.{step}] with a scope of the family {family:?}"
                         ),
-                    );
+                    ));
                 }
             }
-            if !is_told {
-                let names: Vec<_> = all.keys().map(String::as_str).collect();
-                return fail(
-                    span,
-                    format!(
-                        "no table in reads that belongs to {family:?} tells {}",
-                        names.join(" and ")
-                    ),
-                    format!(
-                        "[table.{}] with facets = {{ {facet} = \"{{COLUMN}}\" }}",
-                        query.reads[0]
-                    ),
-                );
-            }
         }
-        Ok(())
+        Ok(is_told)
     }
 
     /// A facet by which no query is narrowed is most likely misspelt.
@@ -241,6 +256,11 @@ impl Source<'_> {
         }
         Ok(())
     }
+}
+
+fn listed(facets: &BTreeSet<&String>, separator: &str) -> String {
+    let names: Vec<_> = facets.iter().map(|facet| facet.as_str()).collect();
+    names.join(separator)
 }
 
 /// What a query says of a facet.
