@@ -13,9 +13,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// One of them is not there.
 pub fn cpu(processes: &[u32]) -> anyhow::Result<Duration> {
     let mut total = Duration::ZERO;
-    for process in with_children(processes)? {
-        let path = format!("/proc/{process}/stat");
-        let stat = fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
+    for (path, stat) in of_each(processes, "stat")? {
         total += cpu_of(&stat).with_context(|| format!("{path} is not as expected"))?;
     }
     Ok(total)
@@ -28,24 +26,39 @@ pub fn cpu(processes: &[u32]) -> anyhow::Result<Duration> {
 /// One of them is not there.
 pub fn memory(processes: &[u32]) -> anyhow::Result<u64> {
     let mut total = 0;
-    for process in with_children(processes)? {
-        let path = format!("/proc/{process}/smaps_rollup");
-        let rollup = fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
+    for (path, rollup) in of_each(processes, "smaps_rollup")? {
         total += pss_of(&rollup).with_context(|| format!("{path} is not as expected"))?;
     }
     Ok(total)
+}
+
+/// A file of each process and of its children, with its path; a child may have ended meanwhile.
+fn of_each(processes: &[u32], file: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
+    for process in with_children(processes)? {
+        let path = format!("/proc/{process}/{file}");
+        match fs::read_to_string(&path) {
+            Ok(text) => files.push((path, text)),
+            Err(_) if !processes.contains(&process) => {}
+            Err(error) => return Err(error).with_context(|| format!("can't read {path}")),
+        }
+    }
+    Ok(files)
 }
 
 fn with_children(processes: &[u32]) -> anyhow::Result<Vec<u32>> {
     let mut all = processes.to_vec();
     let mut next = 0;
     while let Some(process) = all.get(next) {
-        let path = format!("/proc/{process}/task/{process}/children");
         // A process may have more than its main thread start others.
-        let threads = fs::read_dir(format!("/proc/{process}/task"))
-            .with_context(|| format!("there is no process {process} ({path})"))?;
+        let threads = match fs::read_dir(format!("/proc/{process}/task")) {
+            Err(error) if processes.contains(process) => {
+                return Err(error).with_context(|| format!("there is no process {process}"));
+            }
+            threads => threads.into_iter().flatten().flatten(),
+        };
         for thread in threads {
-            let children = thread?.path().join("children");
+            let children = thread.path().join("children");
             let children = fs::read_to_string(children).unwrap_or_default();
             all.extend(
                 children

@@ -14,9 +14,10 @@ use crate::flight::Claim;
 /// still only their [`pauses`].
 pub const LIFE: Duration = Duration::from_secs(3);
 
-/// The pauses before each further look, in ms. Most queries take less than all of them together;
-/// beyond that, whoever waits is better off in the queue of the origin, which coalesces as well.
-const PAUSES_MS: [u64; 5] = [20, 40, 60, 80, 100];
+/// The pauses before each further look, in ms: in step with how long the query may take, so that nobody waits
+/// for much longer than it did. Most queries take less than all of them together; beyond that, whoever waits is
+/// better off in the queue of the origin, which coalesces as well.
+const PAUSES_MS: [u64; 7] = [5, 10, 20, 35, 50, 80, 100];
 
 /// Whether a request takes part: only if what another one stores could serve it. Where the tidemark is
 /// behind the promise, or behind the request's `Tidemark-At-Least`, it could not, and where a stamp is

@@ -151,7 +151,7 @@ metrics! {
     RELAY_LEADS = Gauge(Count) of Origin, "tidemark_relay_leads" [],
         "1 while the relay of this process leads, else 0.";
     INVALIDATIONS = Counter(Count) of Origin, "tidemark_invalidations_total" ["kind", "name"],
-        "Scopes that were invalidated, each once in a cycle of the relay: a table by its name, a member or a whole family by the name of the family.";
+        "Scopes that were invalidated, each once in a cycle of the relay: a table by its name; a member, a part of one or a whole family by the name of the family.";
     CHANGES = Counter(Count) of Origin, "tidemark_changes_total" ["table"],
         "Changes that were applied, by the table that was changed: a statement counts once for the table as a whole, and once for each family that it touches.";
     APPLIED_SECONDS = Histogram(Seconds) of Origin, "tidemark_applied_seconds" [],
