@@ -144,7 +144,7 @@ async fn what_happens_is_counted_where_it_is_declared() {
     assert!(after.figure(declared::MEMORY_ENTRIES, &[]) >= 1.0);
     assert!(after.figure(declared::MEMORY_BYTES, &[]) > 0.0);
     assert_eq!(after.count(declared::COMMAND_SECONDS, &[]), Some(1.0));
-    let of_org = ["kind=\"member\",name=\"org\""];
+    let of_org = ["kind=\"part\",name=\"org\""];
     assert!(after.figure(declared::INVALIDATIONS, &of_org) >= 1.0);
     assert!(after.count(declared::APPLIED_SECONDS, &[]) >= Some(1.0));
     let region = format!("127.0.0.1:{}/0 tm:tidemark", stack.redis.config().port);

@@ -170,7 +170,9 @@ async fn i5_a_storm_on_one_key_is_loaded_now_and_then_and_its_last_change_at_the
         (2.0..=most).contains(&loads),
         "{loads} loads for {changes} changes"
     );
-    assert_served(&stack, 1, &format!("storm {changes}")).await;
+    // Its load may have seen the change before its stamps were new; then it is loaded once more.
+    let answer = stack.hit("/item/1").await;
+    assert_eq!(answer.json()["value"], format!("storm {changes}"));
 }
 
 #[tokio::test]
