@@ -1,11 +1,11 @@
 //! Rows that belong to a member along foreign keys.
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::Connection as _;
 use tidemark_tests::stack::{OwnCatalog, Stack};
 
 use crate::{
     captured::Captured,
-    support::{assert_still_cached, read_until},
+    support::{assert_still_cached, execute, read_until},
 };
 
 /// Lines belong to orders, orders to projects, projects to organizations; an order's key has two
@@ -200,13 +200,6 @@ async fn parent_moves_under_an_open_writer(isolation: &str) {
     read_until(&stack, to, "the child", |answer| total(answer) == Some(42)).await;
     assert_still_cached(&stack, "/org/2/lines").await;
     child.close().await.unwrap();
-}
-
-async fn execute(connection: &mut PgConnection, sql: &str) {
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(connection)
-        .await
-        .unwrap();
 }
 
 #[tokio::test]

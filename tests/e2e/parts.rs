@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use http::{Method, StatusCode};
 use redis::AsyncCommands as _;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::Connection as _;
 use tidemark_tests::stack::{Database, OwnCatalog, Stack};
 
 use crate::{
     captured::{Captured, plan},
-    support::{assert_still_cached, dashboard, order, orders, read_until},
+    support::{assert_still_cached, dashboard, execute, order, orders, read_until},
 };
 
 /// Items belong to orders, orders to shops and to customers, who are in a region.
@@ -104,13 +104,6 @@ fn all(lists: &[&[String]]) -> Vec<String> {
 
 async fn captured() -> Captured {
     Captured::new(SCHEMA, CATALOG.toml, USES).await
-}
-
-async fn execute(connection: &mut PgConnection, sql: &str) {
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(connection)
-        .await
-        .unwrap();
 }
 
 #[tokio::test]

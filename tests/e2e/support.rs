@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgConnection};
 use tidemark_tests::{
     http::Answer,
     origin::OriginConfig,
@@ -75,6 +76,14 @@ pub(crate) async fn assert_still_cached(stack: &Stack, path: &str) {
     })
     .await;
     assert_eq!(answer.cache_status(), HIT, "{path}");
+}
+
+/// Runs SQL of the test's own.
+pub(crate) async fn execute(connection: &mut PgConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(connection)
+        .await
+        .unwrap();
 }
 
 /// Settings for the origin's other commands, on a database.
