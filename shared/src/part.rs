@@ -83,27 +83,27 @@ impl FacetValue {
     }
 }
 
-/// What a changed row is told by: for each facet its value, if that is known.
-pub type Facets = Vec<(String, Option<FacetValue>)>;
+/// What a changed row is told by: each facet with its value.
+pub type Facets = Vec<(String, FacetValue)>;
 
-/// What changed rows touch of a family: for each its member and its facets, always the same ones in the
-/// same order.
-pub fn touched(family: &str, rows: impl IntoIterator<Item = (String, Facets)>) -> BTreeSet<Scope> {
+/// What changed rows touch of a family: for each its member and, if all of them are known, its facets, always
+/// the same ones in the same order.
+pub fn touched(
+    family: &str,
+    rows: impl IntoIterator<Item = (String, Option<Facets>)>,
+) -> BTreeSet<Scope> {
     let mut members = BTreeMap::<String, Option<BTreeSet<Facets>>>::new();
     for (member, facets) in rows {
         let parts = members
             .entry(member)
             .or_insert_with(|| Some(BTreeSet::new()));
-        let is_known = facets.iter().all(|(_, value)| value.is_some());
-        if let Some(known) = parts.as_mut().filter(|_| is_known) {
-            known.insert(facets);
-        }
-        if !is_known
-            || parts
-                .as_ref()
-                .is_some_and(|known| known.len() > MOST_TOUCHED)
-        {
-            *parts = None;
+        match (parts.as_mut(), facets) {
+            (Some(known), Some(facets))
+                if known.len() < MOST_TOUCHED || known.contains(&facets) =>
+            {
+                known.insert(facets);
+            }
+            _ => *parts = None,
         }
     }
     let mut scopes = BTreeSet::new();
@@ -114,8 +114,7 @@ pub fn touched(family: &str, rows: impl IntoIterator<Item = (String, Facets)>) -
         };
         for facets in parts {
             let texts = facets.into_iter().map(|(facet, value)| {
-                let known = value.iter().flat_map(FacetValue::texts);
-                let mut texts: Vec<_> = known.map(Some).collect();
+                let mut texts: Vec<_> = value.texts().into_iter().map(Some).collect();
                 // Whoever does not ask for this facet.
                 texts.push(None);
                 (facet, texts)
@@ -317,7 +316,9 @@ mod tests {
         let rows = rows.iter().map(|(member, day, region)| {
             let day = day.and_then(FacetValue::day);
             let region = region.map(|region| FacetValue::Word(region.to_owned()));
-            let facets = vec![("day".to_owned(), day), ("region".to_owned(), region)];
+            let facets = day
+                .zip(region)
+                .map(|(day, region)| vec![("day".to_owned(), day), ("region".to_owned(), region)]);
             ((*member).to_owned(), facets)
         });
         let scopes = touched("org", rows);

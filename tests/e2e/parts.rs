@@ -217,6 +217,31 @@ async fn many_rows_or_many_parts_touch_the_member() {
     assert_eq!(scopes, ["shop:1"]);
 }
 
+/// As under thousands of changes a second: the relay tells no parts of more keys than it takes a moment for.
+#[tokio::test]
+async fn of_many_changes_at_a_time_no_parts_are_told() {
+    let mut captured = captured().await;
+    let mut relay = captured.database.connect().await.unwrap();
+    for (count, from, expected) in [(64, 1_000, true), (65, 2_000, false)] {
+        let one = |id: u32| format!("INSERT INTO orders VALUES ({id}, 1, 1, '2025-12-07');");
+        let all: String = (from..from + count).map(one).collect();
+        captured.database.run(&all).await.unwrap();
+        // All keys of a path at once, as a cycle resolves them.
+        let told: bool = sqlx::query_scalar(
+            "SELECT bool_and(found::json -> 'facets' IS NOT NULL) FROM (
+                 SELECT name, array_agg(key ORDER BY id, place) AS keys
+                 FROM tidemark.outbox CROSS JOIN LATERAL unnest(members) WITH ORDINALITY AS k (key, place)
+                 WHERE kind = 'q' GROUP BY name
+             ) AS q CROSS JOIN LATERAL unnest(tidemark.members(name, keys)) AS found",
+        )
+        .fetch_one(&mut relay)
+        .await
+        .unwrap();
+        assert_eq!(told, expected, "{count}");
+        captured.take().await;
+    }
+}
+
 /// Neither transaction sees the other, and what was true before either is forgotten all the same.
 #[tokio::test]
 async fn i1_what_tells_the_part_moves_under_an_open_writer() {

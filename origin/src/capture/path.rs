@@ -22,6 +22,10 @@ use super::{
 /// the family as a whole. It bounds what a cycle of the relay takes.
 const FOLLOWED: u32 = 10_000;
 
+/// The most keys of which a cycle of the relay tells parts apart, for each path: of more it tells members. It
+/// bounds what a cycle takes under thousands of changes a second, each of which touches a part many times over.
+const TOLD_APART: usize = 64;
+
 /// The way from keys of a table to the members, or the parts of members, that its rows belong to now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Path {
@@ -275,7 +279,7 @@ impl Path {
         let mut from = format!("generate_series(1, cardinality(keys), {width}) AS k (n)");
         // Ways that begin alike are joined once, that of the member first.
         let mut joined = BTreeMap::<Vec<String>, String>::new();
-        let mut end = |way: &Way, join: &str| {
+        let mut end = |from: &mut String, way: &Way, join: &str| {
             let mut before: Option<String> = None;
             for (number, (there, link)) in way.links.iter().enumerate() {
                 let so_far = way.links[..=number].iter();
@@ -296,12 +300,13 @@ impl Path {
             }
             before.map(|alias| format!("{alias}.{}", quoted_part(&way.name)))
         };
-        let member = match end(way, "JOIN") {
+        let member = match end(&mut from, way, "JOIN") {
             None => text(&way.name),
             Some(column) => format!("{column}::text"),
         };
+        let from_member = from.clone();
         let found = facets.iter().map(|(facet, way)| {
-            let value = match (end(way, "LEFT JOIN"), facet.kind) {
+            let value = match (end(&mut from, way, "LEFT JOIN"), facet.kind) {
                 (None, _) => text(&way.name),
                 (Some(column), FacetKind::Word) => format!("{column}::text"),
                 (Some(column), FacetKind::Day) => day_text(&column),
@@ -313,9 +318,12 @@ impl Path {
             )
         });
         let found: Vec<_> = found.collect();
-        let found = format!(
+        let parts = format!(
             "SELECT json_build_object('member', {member}, 'facets', json_build_array({}))::text AS member FROM {from} WHERE {member} IS NOT NULL",
             found.join(", ")
+        );
+        let whole = format!(
+            "SELECT json_build_object('member', {member})::text AS member FROM {from_member} WHERE {member} IS NOT NULL"
         );
         let told: Vec<_> = facets
             .iter()
@@ -333,7 +341,12 @@ impl Path {
                 told.join("&"),
                 columns.join(", ")
             ),
-            members: members(&way.links, &found),
+            members: format!(
+                "CASE WHEN cardinality(keys) <= {most} THEN {parts} ELSE {members} END",
+                most = TOLD_APART * width,
+                parts = members(&way.links, &parts),
+                members = members(&way.links, &whole),
+            ),
         };
         (path, columns)
     }

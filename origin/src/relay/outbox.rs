@@ -93,7 +93,8 @@ const RESOLVED: &str = "translate(kind::text, 'pq', 'rs')";
 #[derive(Deserialize)]
 struct Found {
     member: String,
-    facets: Vec<FoundFacet>,
+    /// None where there was too much to tell parts apart.
+    facets: Option<Vec<FoundFacet>>,
 }
 
 #[derive(Deserialize)]
@@ -104,13 +105,15 @@ struct FoundFacet {
 }
 
 impl Found {
-    fn row(self) -> (String, Facets) {
-        let facets = self.facets.into_iter();
-        let facets = facets.map(|FoundFacet { facet, day, word }| {
+    fn row(self) -> (String, Option<Facets>) {
+        let facet = |FoundFacet { facet, day, word }| {
             let day = day.and_then(|day| FacetValue::day(&day));
-            (facet, day.or(word.map(FacetValue::Word)))
-        });
-        (self.member, facets.collect())
+            Some((facet, day.or(word.map(FacetValue::Word))?))
+        };
+        let known = self
+            .facets
+            .map(|facets| facets.into_iter().map(facet).collect());
+        (self.member, known.flatten())
     }
 }
 

@@ -276,10 +276,10 @@ proptest! {
         use jiff::{ToSpan as _, civil::date};
         let on = |day: i32| date(2023, 1, 15) + day.days();
         let catalog = Catalog::parse("tidemark.toml", PARTS).unwrap();
-        let facets = vec![
-            ("day".to_owned(), day.map(|day| FacetValue::Day(on(day)))),
-            ("region".to_owned(), region.map(|region| FacetValue::Word(region.to_owned()))),
-        ];
+        let facets = day.zip(region).map(|(day, region)| vec![
+            ("day".to_owned(), FacetValue::Day(on(day))),
+            ("region".to_owned(), FacetValue::Word(region.to_owned())),
+        ]);
         let touched = part::touched("org", [("42".to_owned(), facets)]);
 
         let to = from.unwrap_or(0) + length;
