@@ -270,13 +270,21 @@ impl Path {
         let width = columns.len();
         let text = |name: &String| {
             let place = columns.iter().position(|(column, _)| column == name);
-            format!("keys[k.n + {}]", place.unwrap_or_default())
+            format!("k.k{}", place.unwrap_or_default())
         };
         let kind = |name: &String| {
             let found = columns.iter().find(|(column, _)| column == name);
             found.map_or("", |(_, kind)| kind)
         };
-        let mut from = format!("generate_series(1, cardinality(keys), {width}) AS k (n)");
+        // By one pass: to look up an element of such an array walks there from its beginning.
+        let of_row = (0..width).map(|place| {
+            format!("max(key) FILTER (WHERE (place - 1) % {width} = {place}) AS k{place}")
+        });
+        let of_row: Vec<_> = of_row.collect();
+        let mut from = format!(
+            "(SELECT {} FROM unnest(keys) WITH ORDINALITY AS u (key, place) GROUP BY (place - 1) / {width}) AS k",
+            of_row.join(", ")
+        );
         // Ways that begin alike are joined once, that of the member first.
         let mut joined = BTreeMap::<Vec<String>, String>::new();
         let mut end = |from: &mut String, way: &Way, join: &str| {
