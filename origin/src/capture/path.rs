@@ -245,7 +245,7 @@ impl Path {
             }
         });
         Self {
-            name: format!("{}:{} by ({begins})", source.family, shown(&source.path)),
+            name: format!("{}:{{{}}} by ({begins})", source.family, source.path),
             members: members(links, &found),
         }
     }
@@ -335,7 +335,7 @@ impl Path {
         );
         let told: Vec<_> = facets
             .iter()
-            .map(|(facet, _)| format!("{}={}", facet.facet, shown(&facet.path)))
+            .map(|(facet, _)| format!("{}={{{}}}", facet.facet, facet.path))
             .collect();
         let columns: Vec<_> = columns
             .into_iter()
@@ -343,9 +343,9 @@ impl Path {
             .collect();
         let path = Self {
             name: format!(
-                "{}:{}?{} by ({})",
+                "{}:{{{}}}?{} by ({})",
                 source.family,
-                shown(&source.path),
+                source.path,
                 told.join("&"),
                 columns.join(", ")
             ),
@@ -363,13 +363,6 @@ impl Path {
     pub(super) fn name(&self) -> &str {
         &self.name
     }
-}
-
-/// A path as the catalog has it.
-fn shown(path: &ColumnPath) -> String {
-    let steps = path.via.iter().chain([&path.column]);
-    let steps: Vec<_> = steps.map(String::as_str).collect();
-    format!("{{{}}}", steps.join("."))
 }
 
 /// The expression that gives all that is found, each once; NULL where that is too much to be named.

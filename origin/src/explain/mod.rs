@@ -131,11 +131,7 @@ fn rows(catalog: &Catalog, query: &Query, table: &str) -> Option<MemberRows> {
     let member = query.member.as_ref()?;
     let ColumnPath { via, column } = &query.narrowing(catalog, table)?.path;
     let facets = catalog.facets(table, &member.family).into_iter().flatten();
-    let parts = facets.map(|source| {
-        let way = source.path.via.iter().chain([&source.path.column]);
-        let way: Vec<_> = way.map(String::as_str).collect();
-        (source.facet, way.join("."))
-    });
+    let parts = facets.map(|source| (source.facet, source.path.to_string()));
     Some(MemberRows {
         member: member_pattern(member),
         column: column.clone(),

@@ -7,7 +7,7 @@
 mod error;
 mod parse;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 pub use error::CatalogError;
 use http::{Method, StatusCode};
@@ -211,6 +211,16 @@ impl ColumnPath {
             via: self.via.strip_prefix(way)?.to_vec(),
             column: self.column.clone(),
         })
+    }
+}
+
+/// As the catalog writes it: `customers.region`.
+impl fmt::Display for ColumnPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for table in &self.via {
+            write!(f, "{table}.")?;
+        }
+        f.write_str(&self.column)
     }
 }
 

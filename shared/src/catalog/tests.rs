@@ -48,18 +48,14 @@ fn scopes_narrow_the_tables_that_carry_the_family() {
 
 /// What a table records: `org via orders` for each family, `whole` for itself; and for which queries.
 fn recorded(catalog: &Catalog, table: &str) -> Vec<(String, Vec<String>)> {
-    let way = |ColumnPath { via, column }: &ColumnPath| {
-        let way = via.iter().chain([column]);
-        way.map(String::as_str).collect::<Vec<_>>().join(".")
-    };
-    let member = |source: &FamilySource| format!("{} by {}", source.family, way(&source.path));
+    let member = |source: &FamilySource| format!("{} by {}", source.family, source.path);
     let shown = |touches: &Touches| match touches {
         Touches::Table => "whole".to_owned(),
         Touches::Family(source) => member(source),
         Touches::Parts(source, facets) => {
             let facets = facets
                 .iter()
-                .map(|it| format!("{} by {}", it.facet, way(&it.path)));
+                .map(|it| format!("{} by {}", it.facet, it.path));
             format!(
                 "{}, {}",
                 member(source),
