@@ -20,6 +20,7 @@ use crate::{
     lease::Lease,
     question::Question,
     redis::{Overwrite, RedisError},
+    settings::Settings,
 };
 
 /// The result of a look-up.
@@ -239,25 +240,29 @@ async fn stamp(
     missing: Vec<usize>,
     overwrite: Overwrite,
 ) -> Result<(), RedisError> {
-    let settings = &instance.settings;
-    let names: Vec<_> = missing
+    let Settings {
+        keyspace, catalog, ..
+    } = &instance.settings;
+    let names = question.demand().governing_names(keyspace);
+    let stamps: Vec<_> = missing
         .into_iter()
-        .map(|place| settings.keyspace.stamp(&question.scopes()[place]))
-        .collect();
-    let new: Vec<_> = names
-        .iter()
-        .map(|name| {
-            (
-                name.clone(),
-                Stamp::new(now_ms(), random_token()).to_string(),
-            )
+        .map(|place| {
+            let stamp = Stamp::new(now_ms(), random_token());
+            // The tidemark's name is the first.
+            (1 + place, stamp.to_string())
         })
         .collect();
-    let life = settings.catalog.stamp_ttl();
-    let tidemark = settings.keyspace.tidemark();
+    let life = catalog.stamp_ttl();
     let redis = &instance.redis;
-    redis.set_stamps(&tidemark, &new, life, overwrite).await?;
-    let names = question.demand().governing_names(&settings.keyspace);
-    *observed = Observation::of_governing(&instance.redis.get_all(&names).await?);
+    let mut values = redis.set_stamps(&names, &stamps, life, overwrite).await?;
+    let is_set = |(place, stamp): &(usize, String)| {
+        values[*place].as_deref() == Some(stamp.as_bytes())
+    };
+    // Who finds a stamp where none was seen looks once more, as a look-up does: either somebody was
+    // faster, or look-ups are led elsewhere than where stamps are set.
+    if overwrite == Overwrite::WhatIsNoStamp || !stamps.iter().all(is_set) {
+        values = redis.get_all(&names).await?;
+    }
+    *observed = Observation::of_governing(&values);
     Ok(())
 }

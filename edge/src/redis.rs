@@ -32,11 +32,12 @@ use crate::{
 const DELETE_IF_EQUAL: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
-/// Sets each name but the first to its stamp, if it has no value (NX) or only if it has one (XX). The first
-/// name, the tidemark's, is here for its place alone: a proxy runs this where that is, so that a stamp can't
-/// come to be at a server where no relay would ever replace it.
-const SET_STAMPS: &str = "for place = 2, #KEYS do \
-    redis.call('SET', KEYS[place], ARGV[place + 1], 'PX', ARGV[1], ARGV[2]) end";
+/// Sets the names at some places to new stamps, if they have no value (NX) or only if they have one (XX), and
+/// gives what all names have then. The first name is the tidemark's: a proxy runs this where that is, so that
+/// a stamp can't come to be at a server where no relay would ever replace it.
+const SET_STAMPS: &str = "for i = 3, #ARGV, 2 do \
+    redis.call('SET', KEYS[tonumber(ARGV[i])], ARGV[i + 1], 'PX', ARGV[1], ARGV[2]) end \
+    return redis.call('MGET', unpack(KEYS))";
 
 /// Adds each weight to its member's score, then lets only the highest ones remain, for a while. In one
 /// command: these are many, and each would cost Redis a message of its own.
@@ -147,38 +148,31 @@ impl Redis {
 
     /// The values of some names, all at the same moment: one `MGET`.
     pub(crate) async fn get_all(&self, names: &[String]) -> Result<Vec<Option<Bytes>>, RedisError> {
-        let names = || names.iter().map(|name| text(name));
         self.step("get", &self.watch, async |connection| {
-            let values = connection.execute("MGET", names()).await?;
-            if values.len() != names().len() {
-                return Err(RedisError::Form);
-            }
-            values.into_iter().map(value).collect()
+            let arguments = names.iter().map(|name| text(name));
+            values_of(names, connection.execute("MGET", arguments).await?)
         })
         .await
     }
 
-    /// Sets each name to its stamp, at the server that has the tidemark of this name, and nowhere else.
+    /// Sets the names at these places to stamps, and gives the values that all names have then: at the server
+    /// that has the first one, the tidemark's, and nowhere else.
     pub(crate) async fn set_stamps(
         &self,
-        tidemark: &str,
-        stamps: &[(String, String)],
+        names: &[String],
+        stamps: &[(usize, String)],
         life: Duration,
         overwrite: Overwrite,
-    ) -> Result<(), RedisError> {
+    ) -> Result<Vec<Option<Bytes>>, RedisError> {
         self.step("set-stamps", &self.watch, async |connection| {
-            let keys = 1 + stamps.len();
-            let keys = i64::try_from(keys).unwrap_or(i64::MAX);
-            let mut arguments = vec![
-                text(SET_STAMPS),
-                RedisParameter::Int64(keys),
-                text(tidemark),
-            ];
-            arguments.extend(stamps.iter().map(|(name, _)| text(name)));
+            let mut arguments = vec![text(SET_STAMPS), number(names.len())];
+            arguments.extend(names.iter().map(|name| text(name)));
             arguments.extend([millis(life), text(overwrite.condition())]);
-            arguments.extend(stamps.iter().map(|(_, stamp)| text(stamp)));
-            connection.execute("EVAL", arguments).await?;
-            Ok(())
+            for (place, stamp) in stamps {
+                // Lua counts from 1.
+                arguments.extend([number(place + 1), text(stamp)]);
+            }
+            values_of(names, connection.execute("EVAL", arguments).await?)
         })
         .await
     }
@@ -244,12 +238,11 @@ impl Redis {
         life: Duration,
     ) -> Result<(), RedisError> {
         self.step("add-scores", &self.store_watch, async |connection| {
-            let most = i64::try_from(most).unwrap_or(i64::MAX);
             let mut arguments = vec![
                 text(ADD_SCORES),
                 RedisParameter::Int64(1),
                 text(name),
-                RedisParameter::Int64(most),
+                number(most),
                 millis(life),
             ];
             for (member, weight) in weights {
@@ -440,8 +433,23 @@ fn text(text: &str) -> RedisParameter {
     RedisParameter::Binary(text.as_bytes().to_vec())
 }
 
+fn number(count: usize) -> RedisParameter {
+    RedisParameter::Int64(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
 fn millis(life: Duration) -> RedisParameter {
     RedisParameter::Int64(i64::try_from(life.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A reply that has a value for each of the names.
+fn values_of(
+    names: &[String],
+    reply: Vec<RedisResult>,
+) -> Result<Vec<Option<Bytes>>, RedisError> {
+    if reply.len() != names.len() {
+        return Err(RedisError::Form);
+    }
+    reply.into_iter().map(value).collect()
 }
 
 fn value(result: RedisResult) -> Result<Option<Bytes>, RedisError> {
