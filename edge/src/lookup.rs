@@ -255,9 +255,8 @@ async fn stamp(
     let life = catalog.stamp_ttl();
     let redis = &instance.redis;
     let mut values = redis.set_stamps(&names, &stamps, life, overwrite).await?;
-    let is_set = |(place, stamp): &(usize, String)| {
-        values[*place].as_deref() == Some(stamp.as_bytes())
-    };
+    let is_set =
+        |(place, stamp): &(usize, String)| values[*place].as_deref() == Some(stamp.as_bytes());
     // Who finds a stamp where none was seen looks once more, as a look-up does: either somebody was
     // faster, or look-ups are led elsewhere than where stamps are set.
     if overwrite == Overwrite::WhatIsNoStamp || !stamps.iter().all(is_set) {

@@ -442,10 +442,7 @@ fn millis(life: Duration) -> RedisParameter {
 }
 
 /// A reply that has a value for each of the names.
-fn values_of(
-    names: &[String],
-    reply: Vec<RedisResult>,
-) -> Result<Vec<Option<Bytes>>, RedisError> {
+fn values_of(names: &[String], reply: Vec<RedisResult>) -> Result<Vec<Option<Bytes>>, RedisError> {
     if reply.len() != names.len() {
         return Err(RedisError::Form);
     }

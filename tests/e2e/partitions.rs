@@ -120,6 +120,26 @@ async fn i1_an_update_that_moves_rows_between_partitions_is_captured() {
 }
 
 #[tokio::test]
+async fn i1_a_row_that_is_lost_between_partitions_is_captured() {
+    let mut captured = Captured::new(SALES, CATALOG, USES).await;
+    let keep_out = "
+        CREATE FUNCTION keep_out() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER keep_out BEFORE INSERT ON sales_2 FOR EACH ROW EXECUTE FUNCTION keep_out();
+    ";
+    captured.database.run(keep_out).await.unwrap();
+    captured
+        .each_records(&[
+            ("UPDATE sales SET day = day + 100 WHERE id = 1", &["org:1"]),
+            (
+                "UPDATE sales SET day = day + 100 WHERE id IN (2, 3)",
+                &["org:2", "org:3"],
+            ),
+            ("UPDATE sales SET day = day + 100 WHERE id = 1", &[]),
+        ])
+        .await;
+}
+
+#[tokio::test]
 async fn i1_a_partition_that_is_read_by_its_name_is_captured_through_its_table() {
     let catalog = CATALOG
         .replace("\"sales\"", "\"sales_1\"")

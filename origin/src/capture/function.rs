@@ -163,23 +163,24 @@ REVOKE ALL ON FUNCTION {name}() FROM PUBLIC;
                 "NOT MATERIALIZED (SELECT {} FROM {rows} AS r)",
                 side("r", &columns)
             );
-            self.record_many(marks, &names("c", columns.len()), &columns, &touched)
+            let names = names("c", columns.len());
+            self.record_many(marks, &names, &columns, &touched, &self.key)
         };
         format!(
             "DECLARE
-  rows_after pg_catalog.int8;
+  rows_changed pg_catalog.int8;
 BEGIN
-  SELECT pg_catalog.count(*) INTO rows_after FROM (SELECT FROM {rows} LIMIT {limit}) AS few;
-  IF rows_after OPERATOR(pg_catalog.=) 1 THEN
+  SELECT pg_catalog.count(*) INTO rows_changed FROM (SELECT FROM {rows} LIMIT 2) AS few;
+  IF rows_changed OPERATOR(pg_catalog.=) 1 THEN
     {one};
-  {several}
+  ELSIF rows_changed OPERATOR(pg_catalog.>) 1 THEN
+    {many}
   END IF;
   RETURN NULL;
 END
 ",
-            limit = counted(&marks),
-            one = self.record_one(&marks, &format!("{rows} AS r"), &["r"]),
-            several = several(&marks, &["rows_after"], many),
+            one = self.record_one(&marks, &[], &format!("{rows} AS r"), &["r"]),
+            many = told_apart(&marks, &[rows], many),
         )
     }
 
@@ -203,11 +204,12 @@ END
             marks.push(Marked { mark, condition });
         }
         let conditional = marks.iter().all(|marked| marked.condition.is_some());
+        let used: BTreeSet<_> = conditions.iter().copied().flatten().cloned().collect();
         let paired = paired(&self.key);
         if columns_of(&marks).is_empty() {
-            let touched = match conditions.first() {
-                None => "new_rows".to_owned(),
-                Some(used) => format!("{paired} WHERE {}", differs(&self.key, used)),
+            let touched = match conditional {
+                true => format!("{paired} WHERE {}", differs(&self.key, &used)),
+                false => "new_rows".to_owned(),
             };
             return format!(
                 "BEGIN\n  IF EXISTS (SELECT FROM {touched}) THEN\n    {INTO_OUTBOX} VALUES {};\n  END IF;\n  RETURN NULL;\nEND\n",
@@ -223,75 +225,67 @@ END
                     side("n", &columns)
                 )
             } else {
-                let counts = if conditional {
-                    let any = names("d.d", conditions.len());
-                    format!(" WHERE {}", any.join(" OR "))
-                } else {
-                    String::new()
+                let counts = match conditional {
+                    true => format!("\n      WHERE {}", differs(&self.key, &used)),
+                    false => String::new(),
                 };
                 format!(
                     "MATERIALIZED (SELECT s.*, d.* FROM {paired}
       CROSS JOIN LATERAL (VALUES ({before}), ({after})) AS s
-      CROSS JOIN LATERAL (SELECT {differ}) AS d ({conditions}){counts})",
+      CROSS JOIN LATERAL (SELECT {differ}) AS d{counts})",
                     before = side("o", &columns),
                     after = side("n", &columns),
                     differ = join(&conditions, ", ", |used| differs(&self.key, used)),
-                    conditions = names("d", conditions.len()).join(", "),
                 )
             };
             let names = [names("c", columns.len()), names("d", conditions.len())].concat();
-            self.record_many(marks, &names, &columns, &touched)
+            // A row's key is on both sides.
+            self.record_many(marks, &names, &columns, &touched, &[])
         };
 
-        // Whether a single row differs is asked before anything is written: that is all that an
-        // update of columns that don't matter costs.
-        let variables = names("differs_", conditions.len());
-        let declared = join(&variables, "", |name| {
-            format!("\n  {name} pg_catalog.bool;")
-        });
-        let into = join(&variables, "", |name| format!(", {name}"));
-        let asked = join(&conditions, "", |used| {
-            format!(
-                ",
-         (SELECT {} FROM (SELECT * FROM old_rows LIMIT 1) AS o
-            CROSS JOIN (SELECT * FROM new_rows LIMIT 1) AS n)",
-                differs(&[], used)
-            )
-        });
-        let any = if conditional {
-            variables.join(" OR ")
-        } else {
-            "true".to_owned()
+        // Whether a single row counts is asked before anything is written, together with how many there are:
+        // that is all that an update of columns that don't matter costs. One side alone may be empty, if a
+        // trigger keeps a row out of the partition that it would move to.
+        let counts = match conditional {
+            true => differs(&[], &used),
+            false => "true".to_owned(),
         };
         format!(
             "DECLARE
-  rows_before pg_catalog.int8;
-  rows_after pg_catalog.int8;{declared}
+  pairs pg_catalog.int8;
+  counts pg_catalog.bool;
 BEGIN
-  SELECT (SELECT pg_catalog.count(*) FROM (SELECT FROM old_rows LIMIT {limit}) AS few),
-         (SELECT pg_catalog.count(*) FROM (SELECT FROM new_rows LIMIT {limit}) AS few){asked}
-    INTO rows_before, rows_after{into};
-  IF rows_before OPERATOR(pg_catalog.=) 1 AND rows_after OPERATOR(pg_catalog.=) 1 THEN
-    IF {any} THEN
+  SELECT pg_catalog.count(*), pg_catalog.bool_or(few.counts) INTO pairs, counts
+    FROM (SELECT {counts} AS counts FROM old_rows AS o CROSS JOIN new_rows AS n LIMIT 2) AS few;
+  IF pairs OPERATOR(pg_catalog.=) 1 THEN
+    IF counts THEN
       {one};
     END IF;
-  {several}
+  ELSIF pairs OPERATOR(pg_catalog.>) 1 OR EXISTS (SELECT FROM old_rows) OR EXISTS (SELECT FROM new_rows) THEN
+    {many}
   END IF;
   RETURN NULL;
 END
 ",
-            limit = counted(&marks),
             one = self.record_one(
                 &marks,
+                &conditions,
                 "old_rows AS o CROSS JOIN new_rows AS n",
                 &["o", "n"]
             ),
-            several = several(&marks, &["rows_before", "rows_after"], many),
+            many = told_apart(&marks, &["old_rows", "new_rows"], many),
         )
     }
 
-    /// Records what one row touches: `sides` are its names in `from`.
-    fn record_one(&self, marks: &[Marked<'_>], from: &str, sides: &[&str]) -> String {
+    /// Records what one row touches, of which it is known that it meets one of the conditions, if it is not on
+    /// all rows that a mark stands: `sides` are its names in `from`.
+    fn record_one(
+        &self,
+        marks: &[Marked<'_>],
+        conditions: &[&BTreeSet<String>],
+        from: &str,
+        sides: &[&str],
+    ) -> String {
         let several = marks
             .iter()
             .any(|marked| marked.condition != marks[0].condition);
@@ -306,7 +300,7 @@ END
                 }
             };
             let counts = condition.filter(|_| several);
-            let counts = counts.map(|number| format!("differs_{number}"));
+            let counts = counts.map(|number| differs(&[], conditions[number]));
             let members = |condition: Option<String>, members: String| match condition {
                 None => members,
                 Some(condition) => format!("CASE WHEN {condition} THEN {members} END"),
@@ -336,13 +330,14 @@ END
     }
 
     /// Records what the rows in `touched` touch. They have these columns, as `c0`, `c1` …, and for
-    /// each condition whether they meet it, as `d0`, `d1` …
+    /// each condition whether they meet it, as `d0`, `d1` … No two of them have the same `key`, if there is one.
     fn record_many(
         &self,
         marks: &[Marked<'_>],
         names: &[String],
         columns: &[&String],
         touched: &str,
+        key: &[KeyColumn],
     ) -> String {
         let source = self.source();
         // In the key's own order.
@@ -362,13 +357,14 @@ END
                     "SELECT {source}, 't'::pg_catalog.\"char\", {source}, '{{}}'::pg_catalog.text[]{only_if}",
                 );
             };
-            let list = Self::list(mark, counts.as_deref(), place);
+            let list = list(mark, counts.as_deref(), key, place);
             let number = lists.iter().position(|known| *known == list);
             let number = number.unwrap_or_else(|| {
                 lists.push(list);
                 lists.len() - 1
             });
-            let folds = format!("l.length OPERATOR(pg_catalog.>) {FOLD_AT}");
+            let length = "pg_catalog.array_length(l.members, 1)";
+            let folds = format!("{length} OPERATOR(pg_catalog.>) {FOLD_AT}");
             let family = format!("{}::pg_catalog.text", literal(family));
             let name = match mark {
                 Mark::Key { path, .. } | Mark::Part { path, .. } => {
@@ -380,13 +376,13 @@ END
                 "SELECT {source}, CASE WHEN {folds} THEN 'f'::pg_catalog.\"char\" ELSE '{kind}' END,
         {name},
         CASE WHEN {folds} THEN '{{}}'::pg_catalog.text[] ELSE l.members END
-        FROM list{number} AS l WHERE l.length OPERATOR(pg_catalog.>) 0",
+        FROM list{number} AS l WHERE {length} OPERATOR(pg_catalog.>) 0",
                 kind = kind(mark),
             )
         });
         let listed = lists.iter().enumerate();
         let listed = join(listed, "", |(number, list)| {
-            format!(",\n    list{number} (members, length) AS MATERIALIZED ({list})")
+            format!(",\n    list{number} (members) AS MATERIALIZED ({list})")
         });
         format!(
             "WITH touched ({}) AS {touched}{listed}
@@ -395,32 +391,36 @@ END
             names.join(", ")
         )
     }
+}
 
-    /// What a mark takes from the rows in `touched`, each once, and how many those are: at most one more than
-    /// [`FOLD_AT`], which is enough to know.
-    fn list(mark: &Mark, counts: Option<&str>, place: impl Fn(&String) -> String) -> String {
-        let of_row = |column: &String| format!("t.{}", place(column));
-        let counts = counts.map_or_else(String::new, |counts| format!("{counts} AND "));
-        let rows = format!(
-            "SELECT DISTINCT {values} FROM touched AS t WHERE {counts}{there} LIMIT {limit}",
-            values = join(mark.columns(), ", ", of_row),
-            there = mark.refers(of_row),
-            limit = FOLD_AT + 1,
-        );
-        match (mark, mark.columns()) {
-            (Mark::Member { .. } | Mark::Key { .. }, [_]) => format!(
-                "SELECT l.members, pg_catalog.cardinality(l.members)
-      FROM (SELECT ARRAY({rows})::pg_catalog.text[] AS members) AS l"
-            ),
-            (_, columns) => {
-                let values = join(columns, ", ", |column| {
-                    mark.text(column, &format!("d.{}", place(column)))
-                });
-                format!(
-                    "SELECT pg_catalog.array_agg(ARRAY[{values}]), pg_catalog.count(*)
-      FROM ({rows}) AS d"
-                )
-            }
+/// What a mark takes from the rows in `touched`, each once: at most one more than [`FOLD_AT`], which is enough to
+/// know.
+fn list(
+    mark: &Mark,
+    counts: Option<&str>,
+    key: &[KeyColumn],
+    place: impl Fn(&String) -> String,
+) -> String {
+    let of_row = |column: &String| format!("t.{}", place(column));
+    let counts = counts.map_or_else(String::new, |counts| format!("{counts} AND "));
+    let columns = mark.columns();
+    let is_once = !key.is_empty() && key.iter().all(|it| columns.contains(&it.name));
+    let rows = format!(
+        "SELECT {distinct}{values} FROM touched AS t WHERE {counts}{there} LIMIT {limit}",
+        distinct = if is_once { "" } else { "DISTINCT " },
+        values = join(columns, ", ", of_row),
+        there = mark.refers(of_row),
+        limit = FOLD_AT + 1,
+    );
+    match (mark, columns) {
+        (Mark::Member { .. } | Mark::Key { .. }, [_]) => {
+            format!("SELECT ARRAY({rows})::pg_catalog.text[]")
+        }
+        (_, columns) => {
+            let values = join(columns, ", ", |column| {
+                mark.text(column, &format!("d.{}", place(column)))
+            });
+            format!("SELECT pg_catalog.array_agg(ARRAY[{values}])\n      FROM ({rows}) AS d")
         }
     }
 }
@@ -435,46 +435,35 @@ const fn kind(mark: &Mark) -> char {
     }
 }
 
-/// Up to how many rows are to be counted, to know which branch they take.
-fn counted(marks: &[Marked<'_>]) -> u32 {
-    if tell_parts(marks) { PARTS_AT + 1 } else { 2 }
-}
-
-fn tell_parts(marks: &[Marked<'_>]) -> bool {
-    marks.iter().any(|it| matches!(it.mark, Mark::Part { .. }))
-}
-
-/// The branches for several rows, which are counted in these variables: parts are told apart only if there
-/// are not too many.
-fn several(
+/// What records several rows, which are in these transition tables: parts are told apart only if there are not
+/// too many.
+fn told_apart(
     marks: &[Marked<'_>],
-    counts: &[&str],
+    tables: &[&str],
     record: impl Fn(&[Marked<'_>]) -> String,
 ) -> String {
-    let more_than = |number: u32| {
-        join(counts, " OR ", |count| {
-            format!("{count} OPERATOR(pg_catalog.>) {number}")
-        })
-    };
-    let mut branches = String::new();
-    if tell_parts(marks) {
-        let whole: Vec<_> = marks
-            .iter()
-            .map(|marked| Marked {
-                mark: marked.mark.whole(),
-                ..*marked
-            })
-            .collect();
-        branches = format!(
-            "ELSIF {} THEN\n    {};\n  ",
-            more_than(PARTS_AT),
-            record(&whole)
-        );
+    let tells = |marked: &Marked<'_>| matches!(marked.mark, Mark::Part { .. });
+    if !marks.iter().any(tells) {
+        return format!("{};", record(marks));
     }
+    let whole: Vec<_> = marks
+        .iter()
+        .map(|marked| Marked {
+            mark: marked.mark.whole(),
+            ..*marked
+        })
+        .collect();
+    let too_many = join(tables, " OR ", |table| {
+        format!("EXISTS (SELECT FROM {table} OFFSET {PARTS_AT})")
+    });
     format!(
-        "{branches}ELSIF {} THEN\n    {};",
-        more_than(0),
-        record(marks)
+        "IF {too_many} THEN
+    {};
+    ELSE
+    {};
+    END IF;",
+        record(&whole),
+        record(marks),
     )
 }
 
