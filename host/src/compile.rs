@@ -22,8 +22,8 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use crate::HostError;
 use crate::instances::InstanceReuse;
 
-/// Instances that may live at once for each thread: what the proxy handler starts where very many requests
-/// come at once, and those that have had their share of requests and still finish the last ones.
+/// Instances that may live at once for each thread: enough for all requests that the host takes at once, and
+/// for those that have had their share of requests and still finish the last ones.
 const INSTANCES_PER_THREAD: u32 = 64;
 /// Bytes that one guest's memory may grow to; past it the guest's allocation fails, and ends all of its
 /// requests. Enough for 16 requests that each hold a few copies of an answer of 8 MiB; Spin sets no

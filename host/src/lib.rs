@@ -30,6 +30,7 @@ mod service;
 mod stdio;
 mod template;
 mod thread;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::time::{Instant, sleep};
-use wasmtime_wasi_http::handler::{InstantiationError, ProxyHandler};
+use wasmtime_wasi_http::handler::{InstantiationError, TrapOrPanicError};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::instances::Instances;
@@ -30,13 +30,10 @@ const PATH_INFO: HeaderName = HeaderName::from_static("spin-path-info");
 const FULL_URL: HeaderName = HeaderName::from_static("spin-full-url");
 const CLIENT_ADDR: HeaderName = HeaderName::from_static("spin-client-addr");
 
-/// What answers a component's requests.
-pub(crate) type Handler = ProxyHandler<Instances>;
-
 /// What answers the requests of one connection.
 #[derive(Clone)]
 pub(crate) struct Service {
-    pub(crate) routes: Arc<Routes<Handler>>,
+    pub(crate) routes: Arc<Routes<Arc<Instances>>>,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) client: SocketAddr,
 }
@@ -46,7 +43,7 @@ impl Service {
         self,
         request: Request<Incoming>,
     ) -> Result<Response<WasiBody>, Infallible> {
-        let Some((handler, rest)) = self.routes.find(request.uri().path()) else {
+        let Some((instances, rest)) = self.routes.find(request.uri().path()) else {
             return Ok(plain(
                 StatusCode::NOT_FOUND,
                 "No route matches this path.\n",
@@ -64,7 +61,7 @@ impl Service {
             return Ok(overloaded());
         };
         let body = body.map_err(Error::from).boxed_unsync();
-        Ok(ask(handler, Request::from_parts(head, body)).await)
+        Ok(ask(instances, Request::from_parts(head, body)).await)
     }
 }
 
@@ -97,12 +94,12 @@ fn absolute(head: &Parts) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// The component's answer, tried again for a while if all instances are busy.
-async fn ask(handler: &Handler, mut request: Request<WasiBody>) -> Response<WasiBody> {
-    let component = &handler.state().guest.id;
+/// The component's answer, tried again for a while if all instances are busy, or one failed before it had begun.
+async fn ask(instances: &Instances, mut request: Request<WasiBody>) -> Response<WasiBody> {
+    let component = &instances.guest.id;
     let deadline = Instant::now() + MAX_WAIT;
     loop {
-        let error = match handler.handle((), request).await {
+        let error = match instances.ask(request).await {
             Ok(response) => return response,
             Err(error) => error,
         };
@@ -114,10 +111,10 @@ async fn ask(handler: &Handler, mut request: Request<WasiBody>) -> Response<Wasi
                 return plain(StatusCode::INTERNAL_SERVER_ERROR, text);
             }
         };
-        let busy = error.error.is::<TryAcquireError>();
-        // The handler gives the request back: it was not begun.
+        let passes = error.error.is::<TryAcquireError>() || error.error.is::<TrapOrPanicError>();
+        // The request is given back: it was not begun.
         match error.request.into_inner() {
-            Ok(back) if busy && Instant::now() < deadline => request = back,
+            Ok(back) if passes && Instant::now() < deadline => request = back,
             _ => {
                 tracing::error!(%component, "no instance: {:?}", error.error);
                 return overloaded();

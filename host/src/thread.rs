@@ -17,16 +17,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpStream;
 use tokio::runtime;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
-use wasmtime_wasi_http::handler::ProxyHandler;
 
 use crate::guest::{Connections, Guest};
-use crate::instances::{End, Instances, life};
+use crate::instances::{Instances, Life};
 use crate::routes::Routes;
-use crate::service::{Handler, Service};
+use crate::service::Service;
 
 /// How long a client may take for the head of a request, idle between two, and take nothing of a
 /// response.
@@ -51,7 +50,7 @@ struct Connection {
 
 /// What the thread's connections have in common.
 struct Share {
-    routes: Arc<Routes<Handler>>,
+    routes: Arc<Routes<Arc<Instances>>>,
     /// One permit for each request that any thread may have.
     requests: Arc<Semaphore>,
 }
@@ -65,7 +64,8 @@ impl Thread {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let (routes, end) = handlers(routes);
+        let (life, lives) = mpsc::channel(1);
+        let routes = instances(routes, life);
         let share = Share {
             routes: Arc::new(routes),
             requests,
@@ -75,7 +75,7 @@ impl Thread {
         std::thread::Builder::new()
             .name("requests".to_owned())
             .spawn(move || {
-                runtime.block_on(serve(connections, share, end));
+                runtime.block_on(serve(connections, share, lives));
                 // Whatever did not end in time goes before anybody hears of the end.
                 drop(runtime);
                 drop::<oneshot::Sender<Infallible>>(running);
@@ -116,25 +116,24 @@ impl Thread {
     }
 }
 
-/// A handler for each component, with connections of the thread's own, and the end of their instances.
-fn handlers(routes: &Routes<Arc<Guest>>) -> (Routes<Handler>, End) {
-    let (life, end) = life();
+/// The instances of each component, with connections of the thread's own.
+fn instances(routes: &Routes<Arc<Guest>>, life: Life) -> Routes<Arc<Instances>> {
     let connections = Connections::new();
-    let mut handlers = BTreeMap::new();
-    let routes = routes.map(|guest| {
-        let handler = handlers.entry(guest.id.clone()).or_insert_with(|| {
-            ProxyHandler::new(Instances {
-                guest: guest.clone(),
-                connections: connections.clone(),
-                life: life.clone(),
-            })
+    let mut known = BTreeMap::new();
+    routes.map(|guest| {
+        let instances = known.entry(guest.id.clone()).or_insert_with(|| {
+            let instances = Instances::new(guest.clone(), connections.clone(), life.clone());
+            Arc::new(instances)
         });
-        handler.clone()
-    });
-    (routes, end)
+        instances.clone()
+    })
 }
 
-async fn serve(mut given: UnboundedReceiver<Connection>, share: Share, end: End) {
+async fn serve(
+    mut given: UnboundedReceiver<Connection>,
+    share: Share,
+    mut lives: Receiver<Infallible>,
+) {
     let graceful = GracefulShutdown::new();
     while let Some(connection) = given.recv().await {
         let client = connection.client;
@@ -144,8 +143,9 @@ async fn serve(mut given: UnboundedReceiver<Connection>, share: Share, end: End)
     }
     let finished = timeout(GRACE, async {
         graceful.shutdown().await;
+        // Nobody asks any more: instances that rest go, those that work finish what they left running.
         drop(share);
-        end.come().await;
+        let _ = lives.recv().await;
     });
     if finished.await.is_err() {
         tracing::warn!("stopped with work unfinished");

@@ -2,10 +2,17 @@
 
 use std::{fs, time::Duration};
 
+use futures_util::future::join_all;
 use rustix::process::Signal;
-use tidemark_tests::stack::{Setup, Stack};
+use tidemark_tests::{
+    stack::{Setup, Stack},
+    wait,
+};
 
-use crate::support::dashboard;
+use crate::support::{
+    dashboard,
+    gate::{self, Gate},
+};
 
 /// A stack whose edge logs each instance that it starts.
 fn counting() -> Setup {
@@ -35,6 +42,58 @@ async fn an_instance_takes_as_many_requests_as_it_may() {
         (READS / 2..=READS).contains(&started),
         "{started} instances"
     );
+}
+
+#[tokio::test]
+async fn a_crowd_is_given_as_few_instances_as_may_take_it() {
+    for (at_once, expected) in [(16, 1), (3, 4)] {
+        let stack = counting()
+            .catalog(gate::CATALOG)
+            .one_thread()
+            .edge_environment("TIDEMARK_MAX_INSTANCE_CONCURRENT_REUSE_COUNT", at_once)
+            .edge_environment("TIDEMARK_IDLE_INSTANCE_TIMEOUT", "1h")
+            .start()
+            .await;
+        // Instances that are there already count as well.
+        stack.read("/quick/1").await;
+        let mut gate = Gate::shut(&stack).await;
+        let crowd = join_all((0..12).map(|_| stack.read("/item/1")));
+        let open = async {
+            gate.queue(1).await;
+            let all_begun = wait::until(
+                "instances for all",
+                async || started(&stack),
+                |started| *started >= expected,
+            );
+            all_begun.await;
+            gate.open().await;
+        };
+        let (answers, ()) = tokio::join!(crowd, open);
+        assert!(
+            answers.iter().all(|answer| answer.status == 200),
+            "{answers:?}"
+        );
+        assert_eq!(started(&stack), expected, "{at_once} at once");
+    }
+}
+
+#[tokio::test]
+async fn an_instance_goes_when_it_has_rested() {
+    let stack = counting()
+        .one_thread()
+        .edge_environment("TIDEMARK_IDLE_INSTANCE_TIMEOUT", "1ms")
+        .start()
+        .await;
+    wait::until(
+        "another instance",
+        async || {
+            // A read keeps it at work for a while: it tells of what was read.
+            stack.read("/nope").await;
+            started(&stack)
+        },
+        |started| *started > 1,
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Who may share whose load, and what may be stored: the rules of §5.5 under the worst timing.
 
+use futures_util::future::join_all;
 use http::Method;
 use serde_json::json;
 use tidemark_tests::{
@@ -124,26 +125,18 @@ async fn i3_a_writer_shares_no_load_from_before_its_write() {
 async fn i5_concurrent_misses_share_a_load() {
     const READERS: usize = 12;
     let stack = one_instance().log_statements().start().await;
-    // An instance that is there already takes them all.
+    // The stamps are there already.
     stack.read("/quick/1").await;
     let before = stack.statements().await.len();
     let mut gate = Gate::shut(&stack).await;
-    let client = Client::default();
-    let url = format!("{}/item/1", stack.edge.url());
-    let mut readers = Vec::new();
-    for _ in 0..READERS {
-        let asked = mgets(&stack).await;
-        let (client, url) = (client.clone(), url.clone());
-        readers.push(tokio::spawn(async move { client.get(&url).await.unwrap() }));
-        // One after the other: a crowd at once would be given several instances.
-        have_taken_their_seats(&stack, asked + 1).await;
-    }
-    gate.queue(1).await;
-    gate.open().await;
-    let mut answers = Vec::new();
-    for reader in readers {
-        answers.push(reader.await.unwrap());
-    }
+    let asked = mgets(&stack).await;
+    let readers = join_all((0..READERS).map(|_| stack.read("/item/1")));
+    let open = async {
+        have_taken_their_seats(&stack, asked + READERS as u64).await;
+        gate.queue(1).await;
+        gate.open().await;
+    };
+    let (answers, ()) = tokio::join!(readers, open);
     assert!(answers.iter().all(|answer| answer.body == answers[0].body));
     let loads = stack.statements().await.len() - before;
     let collapsed = answers

@@ -61,6 +61,8 @@ async fn a_miss_writes_missing_stamps_and_one_entry() {
     let stamps = "\"4\" \"tm:tidemark\" \"tm:{org:42}\" \"tm:{org:*}\" \"tm:{org:42}?";
     let stamping = commands.iter().filter(|command| command.contains(stamps));
     assert_eq!(stamping.count(), 1, "{commands:#?}");
+    // Nor are they read back by a step of its own.
+    assert_eq!(count("\"MGET\" \"tm:tidemark\""), 0, "{commands:#?}");
     assert!(
         count("\"SET\" \"tm:{org:42}:dashboard:") >= 1,
         "{commands:#?}"
