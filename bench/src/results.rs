@@ -105,7 +105,8 @@ impl About {
             release: !cfg!(debug_assertions),
             processor: value(&processors, "model name").to_owned(),
             cores: std::thread::available_parallelism()?.get(),
-            memory_gib: kib / 1024.0 / 1024.0,
+            // To a tenth, which is read back as it was written: not every number of more digits is.
+            memory_gib: (kib / 1024.0 / 1024.0 * 10.0).round() / 10.0,
             versions: Vec::new(),
         };
         about.version("Linux", "uname", &["--kernel-release"]);
