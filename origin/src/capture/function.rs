@@ -166,14 +166,12 @@ REVOKE ALL ON FUNCTION {name}() FROM PUBLIC;
             let names = names("c", columns.len());
             self.record_many(marks, &names, &columns, &touched, &self.key)
         };
+        // A single row is recorded by the very statement that finds that it is the only one.
         format!(
-            "DECLARE
-  rows_changed pg_catalog.int8;
-BEGIN
-  SELECT pg_catalog.count(*) INTO rows_changed FROM (SELECT FROM {rows} LIMIT 2) AS few;
-  IF rows_changed OPERATOR(pg_catalog.=) 1 THEN
-    {one};
-  ELSIF rows_changed OPERATOR(pg_catalog.>) 1 THEN
+            "BEGIN
+  {one}
+        AND NOT EXISTS (SELECT FROM {rows} OFFSET 1);
+  IF NOT FOUND AND EXISTS (SELECT FROM {rows} OFFSET 1) THEN
     {many}
   END IF;
   RETURN NULL;
@@ -278,7 +276,7 @@ END
     }
 
     /// Records what one row touches, of which it is known that it meets one of the conditions, if it is not on
-    /// all rows that a mark stands: `sides` are its names in `from`.
+    /// all rows that a mark stands: `sides` are its names in `from`. More conditions may follow.
     fn record_one(
         &self,
         marks: &[Marked<'_>],
