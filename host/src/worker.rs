@@ -53,7 +53,7 @@ impl Worker {
         if let Err(error) = ended {
             tracing::error!(component = %self.guest.id, "the instance failed: {error:?}");
         }
-        // Whoever comes to a closed entrance asks another instance.
+        // What it had no more time to begin, another instance may.
         self.give_back(TrapOrPanicError.into());
     }
 

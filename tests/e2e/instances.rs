@@ -11,7 +11,7 @@ use tidemark_tests::{
 
 use crate::support::{
     dashboard,
-    gate::{self, Gate},
+    gate::{self, Gate, have_asked, mgets},
 };
 
 /// A stack whose edge logs each instance that it starts.
@@ -46,6 +46,7 @@ async fn an_instance_takes_as_many_requests_as_it_may() {
 
 #[tokio::test]
 async fn a_crowd_is_given_as_few_instances_as_may_take_it() {
+    const CROWD: usize = 12;
     for (at_once, expected) in [(16, 1), (3, 4)] {
         let stack = counting()
             .catalog(gate::CATALOG)
@@ -57,7 +58,8 @@ async fn a_crowd_is_given_as_few_instances_as_may_take_it() {
         // Instances that are there already count as well.
         stack.read("/quick/1").await;
         let mut gate = Gate::shut(&stack).await;
-        let crowd = join_all((0..12).map(|_| stack.read("/item/1")));
+        let asked = mgets(&stack).await;
+        let crowd = join_all((0..CROWD).map(|_| stack.read("/item/1")));
         let open = async {
             gate.queue(1).await;
             let all_begun = wait::until(
@@ -66,6 +68,7 @@ async fn a_crowd_is_given_as_few_instances_as_may_take_it() {
                 |started| *started >= expected,
             );
             all_begun.await;
+            have_asked(&stack, asked + CROWD as u64).await;
             gate.open().await;
         };
         let (answers, ()) = tokio::join!(crowd, open);

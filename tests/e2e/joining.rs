@@ -6,12 +6,11 @@ use serde_json::json;
 use tidemark_tests::{
     http::Client,
     stack::{Setup, Stack},
-    wait,
 };
 
 use crate::support::{
     HIT,
-    gate::{self, Gate},
+    gate::{self, Gate, have_asked, mgets},
     read_until,
 };
 
@@ -53,25 +52,10 @@ async fn i1_whoever_reads_after_a_change_shares_no_older_load() {
     assert_eq!(stack.hit("/item/1").await.json()["value"], "new");
 }
 
-/// How often an edge has asked Redis for an entry and its stamps.
-async fn mgets(stack: &Stack) -> u64 {
-    let info: String = stack.redis(&["INFO", "commandstats"]).await;
-    let calls = info.lines().find_map(|line| {
-        let statistics = line.strip_prefix("cmdstat_mget:calls=")?;
-        statistics.split(',').next()
-    });
-    calls.and_then(|calls| calls.parse().ok()).unwrap_or(0)
-}
-
 /// Waits until so many requests have asked Redis and been seated: what the edge answers after
 /// that, it answers with all of them aboard a load.
 async fn have_taken_their_seats(stack: &Stack, requests: u64) {
-    wait::until(
-        "all have asked Redis",
-        async || mgets(stack).await,
-        |seen| *seen >= requests,
-    )
-    .await;
+    have_asked(stack, requests).await;
     stack.read("/nope").await;
 }
 

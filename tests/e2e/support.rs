@@ -222,6 +222,26 @@ pub(crate) mod gate {
         ],
     };
 
+    /// How often an edge has asked Redis for an entry and its stamps.
+    pub(crate) async fn mgets(stack: &Stack) -> u64 {
+        let info: String = stack.redis(&["INFO", "commandstats"]).await;
+        let calls = info.lines().find_map(|line| {
+            let statistics = line.strip_prefix("cmdstat_mget:calls=")?;
+            statistics.split(',').next()
+        });
+        calls.and_then(|calls| calls.parse().ok()).unwrap_or(0)
+    }
+
+    /// Waits until so many requests have asked Redis.
+    pub(crate) async fn have_asked(stack: &Stack, requests: u64) {
+        wait::until(
+            "all have asked Redis",
+            async || mgets(stack).await,
+            |seen| *seen >= requests,
+        )
+        .await;
+    }
+
     /// The gate, shut.
     pub(crate) struct Gate(PgConnection);
 

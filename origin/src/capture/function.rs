@@ -201,14 +201,16 @@ END
             };
             marks.push(Marked { mark, condition });
         }
+        // By what a pair counts for any mark at all, unless every pair does.
         let conditional = marks.iter().all(|marked| marked.condition.is_some());
         let used: BTreeSet<_> = conditions.iter().copied().flatten().cloned().collect();
+        let counts = |key: &[KeyColumn]| conditional.then(|| differs(key, &used));
         let paired = paired(&self.key);
         if columns_of(&marks).is_empty() {
-            let touched = match conditional {
-                true => format!("{paired} WHERE {}", differs(&self.key, &used)),
-                false => "new_rows".to_owned(),
-            };
+            let touched = counts(&self.key).map_or_else(
+                || "new_rows".to_owned(),
+                |counts| format!("{paired} WHERE {counts}"),
+            );
             return format!(
                 "BEGIN\n  IF EXISTS (SELECT FROM {touched}) THEN\n    {INTO_OUTBOX} VALUES {};\n  END IF;\n  RETURN NULL;\nEND\n",
                 self.whole_row("'{}'::pg_catalog.text[]")
@@ -223,10 +225,8 @@ END
                     side("n", &columns)
                 )
             } else {
-                let counts = match conditional {
-                    true => format!("\n      WHERE {}", differs(&self.key, &used)),
-                    false => String::new(),
-                };
+                let counts = counts(&self.key);
+                let counts = counts.map_or_else(String::new, |it| format!("\n      WHERE {it}"));
                 format!(
                     "MATERIALIZED (SELECT s.*, d.* FROM {paired}
       CROSS JOIN LATERAL (VALUES ({before}), ({after})) AS s
@@ -244,10 +244,7 @@ END
         // Whether a single row counts is asked before anything is written, together with how many there are:
         // that is all that an update of columns that don't matter costs. One side alone may be empty, if a
         // trigger keeps a row out of the partition that it would move to.
-        let counts = match conditional {
-            true => differs(&[], &used),
-            false => "true".to_owned(),
-        };
+        let counts = counts(&[]).unwrap_or_else(|| "true".to_owned());
         format!(
             "DECLARE
   pairs pg_catalog.int8;
@@ -275,8 +272,8 @@ END
         )
     }
 
-    /// Records what one row touches, of which it is known that it meets one of the conditions, if it is not on
-    /// all rows that a mark stands: `sides` are its names in `from`. More conditions may follow.
+    /// Records what one row touches: `sides` are its names in `from`. Whether it counts at all has been asked;
+    /// where marks stand on the rows of different `conditions`, each is asked here. A further one may be added.
     fn record_one(
         &self,
         marks: &[Marked<'_>],

@@ -40,7 +40,7 @@ pub struct Seen {
 const QUARTER: &str = "from=2025-01-01&to=2025-03-31";
 
 /// So many dashboards are asked for, before it counts, to see that they are cached.
-const SAMPLE: u64 = 50;
+const SAMPLE: usize = 50;
 
 /// How long a change may take to be seen before the measurement is given up.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -98,6 +98,11 @@ fn dashboard(organization: impl Display) -> String {
     format!("/org/{organization}/dashboard?{QUARTER}")
 }
 
+/// Some of so many organizations, from all over them.
+fn some_of(organizations: u64) -> impl Iterator<Item = u64> {
+    (0..).map(move |number: u64| 1 + number * 7919 % organizations)
+}
+
 /// Has all dashboards cached.
 async fn load(
     site: &Site,
@@ -112,8 +117,8 @@ async fn load(
     let mut warm = origin_config(site, database, "warm").command(&["warm"])?;
     tools::output(warm.arg("--from").arg(file))?;
     let client = Client::default();
-    for number in 0..SAMPLE {
-        let url = tidemark.url(&dashboard(1 + number * 7919 % organizations));
+    for organization in some_of(organizations).take(SAMPLE) {
+        let url = tidemark.url(&dashboard(organization));
         let answer = client.get(&url).await?;
         ensure!(
             answer.cache_status() == "tidemark; hit",
@@ -133,8 +138,7 @@ async fn seen(
     let client = Client::default();
     let mut connection = database.connect().await?;
     let mut times = Vec::new();
-    for number in 0..bench.scale.pick(60, 15, 5) {
-        let organization = 1 + number * 7919 % organizations;
+    for organization in some_of(organizations).take(bench.scale.pick(60, 15, 5)) {
         let url = tidemark.url(&dashboard(organization));
         settle(&client, &url, &[], 200, Some("tidemark; hit")).await?;
         let before = client.get(&url).await?;
